@@ -29,10 +29,10 @@ modules: have-headers
 
 ext: $(EXT)
 
-# libxtables names each extension's constructor by _INIT
+# iptables' own build makes _init a constructor; its public header does not
 $(EXT): xtables-ext/libxt_HALFRST.c kmod/xt_HALFRST.h | have-xtables
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -fPIC -Ikmod \
-		-D_INIT=libxt_HALFRST_init \
+		-D_init='__attribute__((constructor)) libxt_HALFRST_init' \
 		$(shell $(PKG_CONFIG) --cflags xtables) \
 		-shared $(LDFLAGS) -o $@ $< \
 		$(shell $(PKG_CONFIG) --libs xtables)

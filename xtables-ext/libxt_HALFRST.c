@@ -76,7 +76,7 @@ static void halfrst_help(void)
 static void __attribute__((noreturn))
 bad_value(const struct xt_option_call *cb, const char *allowed)
 {
-	xtables_error(PARAMETER_PROBLEM, "HALFRST: --%s: bad value \"%s\": %s",
+	xtables_error(PARAMETER_PROBLEM, "HALFRST: --%s: bad value \"%s\": want %s",
 		      cb->entry->name, cb->arg, allowed);
 }
 
@@ -132,7 +132,7 @@ static void parse_range(const struct xt_option_call *cb, const char *allowed,
 	if (*end)
 		bad_value(cb, allowed);
 	if (*to < *from)
-		bad_value(cb, "the lower end of a range comes first");
+		bad_value(cb, "the lower end of the range first");
 }
 
 /* Names come first: one may look like a range, or contain a dash */
@@ -225,7 +225,7 @@ static void halfrst_check(struct xt_fcheck_call *cb)
 	d = best_unit(info->deadline);
 	g = best_unit(info->grace);
 	xtables_error(PARAMETER_PROBLEM,
-		      "HALFRST: --deadline: bad value \"%u%s\": not shorter than --grace, which is %u%s",
+		      "HALFRST: --deadline: bad value \"%u%s\": want no less than --grace, which is %u%s",
 		      info->deadline / d->ms, d->name,
 		      info->grace / g->ms, g->name);
 }

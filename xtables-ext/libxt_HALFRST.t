@@ -1,0 +1,61 @@
+:INPUT
+*mangle
+-p tcp -j HALFRST;=;OK
+-p tcp -m tcp --tcp-flags FIN FIN -j HALFRST;=;OK
+-p tcp -j HALFRST --uid-owner 10400;=;OK
+-p tcp -j HALFRST --uid-owner root;-p tcp -j HALFRST --uid-owner 0;OK
+-p tcp -j HALFRST ! --uid-owner 10400;=;OK
+-p tcp -j HALFRST --uid-owner 10400-10499;=;OK
+-p tcp -j HALFRST ! --uid-owner 10400-10499;=;OK
+-p tcp -j HALFRST --uid-owner 7-7;-p tcp -j HALFRST --uid-owner 7;OK
+-p tcp -j HALFRST --uid-owner 0-4294967294;=;OK
+-p tcp -j HALFRST --gid-owner 10400;=;OK
+-p tcp -j HALFRST --gid-owner root;-p tcp -j HALFRST --gid-owner 0;OK
+-p tcp -j HALFRST ! --gid-owner 10400;=;OK
+-p tcp -j HALFRST --gid-owner 10400-10499;=;OK
+-p tcp -j HALFRST ! --gid-owner 10400-10499;=;OK
+-p tcp -j HALFRST --gid-owner 0-4294967294;=;OK
+-p tcp -j HALFRST --grace 0ms;-p tcp -j HALFRST;OK
+-p tcp -j HALFRST --grace 1ms;=;OK
+-p tcp -j HALFRST --grace 1500ms;=;OK
+-p tcp -j HALFRST --grace 90000ms;-p tcp -j HALFRST --grace 90s;OK
+-p tcp -j HALFRST --grace 120s;-p tcp -j HALFRST --grace 2m;OK
+-p tcp -j HALFRST --grace 3600000ms;-p tcp -j HALFRST --grace 1h;OK
+-p tcp -j HALFRST --grace 604800s;-p tcp -j HALFRST --grace 168h;OK
+-p tcp -j HALFRST --deadline 1ms;=;OK
+-p tcp -j HALFRST --deadline 168h;=;OK
+-p tcp -j HALFRST --grace 5s --deadline 5s;=;OK
+-p tcp -j HALFRST --deadline 1m --grace 5s;-p tcp -j HALFRST --grace 5s --deadline 1m;OK
+-p tcp -j HALFRST --reset-with epipe;-p tcp -j HALFRST;OK
+-p tcp -j HALFRST --reset-with econnreset;=;OK
+-p tcp -j HALFRST --reset-with econnaborted;=;OK
+-p tcp -j HALFRST --reset-with etimedout;=;OK
+-p tcp -j HALFRST --dry-run;=;OK
+-p tcp -j HALFRST ! --uid-owner 0 --gid-owner 5-9 --grace 5s --deadline 1m --reset-with econnreset --dry-run;=;OK
+-j HALFRST;;FAIL
+-p udp -j HALFRST;;FAIL
+! -p tcp -j HALFRST;;FAIL
+-p tcp -j HALFRST --uid-owner no_such_user;;FAIL
+-p tcp -j HALFRST --uid-owner 9-5;;FAIL
+-p tcp -j HALFRST --uid-owner 5-;;FAIL
+-p tcp -j HALFRST --uid-owner 5:9;;FAIL
+-p tcp -j HALFRST --uid-owner 4294967295;;FAIL
+-p tcp -j HALFRST --uid-owner 1 --uid-owner 2;;FAIL
+-p tcp -j HALFRST --gid-owner no_such_group;;FAIL
+-p tcp -j HALFRST --gid-owner 9-5;;FAIL
+-p tcp -j HALFRST --gid-owner 4294967295;;FAIL
+-p tcp -j HALFRST --grace;;FAIL
+-p tcp -j HALFRST --grace 5;;FAIL
+-p tcp -j HALFRST --grace 5d;;FAIL
+-p tcp -j HALFRST --grace 1.5s;;FAIL
+-p tcp -j HALFRST --grace 169h;;FAIL
+-p tcp -j HALFRST --grace 604800001ms;;FAIL
+-p tcp -j HALFRST ! --grace 5s;;FAIL
+-p tcp -j HALFRST --deadline 0ms;;FAIL
+-p tcp -j HALFRST --deadline 60;;FAIL
+-p tcp -j HALFRST --deadline 169h;;FAIL
+-p tcp -j HALFRST --grace 5s --deadline 4999ms;;FAIL
+-p tcp -j HALFRST --reset-with eof;;FAIL
+-p tcp -j HALFRST ! --dry-run;;FAIL
+:PREROUTING,FORWARD,OUTPUT,POSTROUTING
+-p tcp -j HALFRST;;FAIL
