@@ -29,10 +29,8 @@ modules: have-headers
 
 ext: $(EXT)
 
-# iptables' own build makes _init a constructor; its public header does not
 $(EXT): xtables-ext/libxt_HALFRST.c kmod/xt_HALFRST.h | have-xtables
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -fPIC -Ikmod \
-		-D_init='__attribute__((constructor)) libxt_HALFRST_init' \
 		$(shell $(PKG_CONFIG) --cflags xtables) \
 		-shared $(LDFLAGS) -o $@ $< \
 		$(shell $(PKG_CONFIG) --libs xtables)

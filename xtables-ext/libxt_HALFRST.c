@@ -11,7 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* iptables' own build gives _INIT and makes _init a constructor; outside of
+ * it that is up to the header's version.
+ */
+#ifndef _INIT
+#define _INIT libxt_HALFRST_init
+#endif
 #include <xtables.h>
+#ifndef _init
+#define _init __attribute__((constructor)) _INIT
+#endif
+
 #include "xt_HALFRST.h"
 
 #ifndef ARRAY_SIZE
