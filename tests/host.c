@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The host under test; host.h has the drawing. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/sockios.h>
+
+#include "host.h"
+#include "rules.h"
+
+void sleep_ms(int64_t ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	while (nanosleep(&t, &t) && errno == EINTR)
+		;
+}
+
+static int run_args(const char *format, va_list args)
+{
+	char *command;
+	int status;
+
+	if (vasprintf(&command, format, args) < 0)
+		abort();
+	status = system(command);
+	if (status)
+		fprintf(stderr, "# status %d: %s\n", WEXITSTATUS(status),
+			command);
+	free(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+int run_status(const char *format, ...)
+{
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	status = run_args(format, args);
+	va_end(args);
+	return status;
+}
+
+void run(const char *format, ...)
+{
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	status = run_args(format, args);
+	va_end(args);
+	if (status)
+		peer_fail(NULL, "a command failed");
+}
+
+void set(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) !=
+		      (ssize_t)strlen(value))
+		peer_fail(NULL, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+int host_setup(void **state)
+{
+	struct host *h = calloc(1, sizeof(*h));
+	const char *front_end = getenv("HALFRST_IPTABLES");
+
+	h->kind = (enum kind)(uintptr_t)*state;
+	h->nft = front_end && !strcmp(front_end, "nft");
+	for (int i = 0; i < HOST_SOCKETS; i++)
+		h->sockets[i] = -1;
+	*state = h;
+
+	/* SIGPIPE is a test's business, never this program's end */
+	signal(SIGPIPE, SIG_IGN);
+	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	if (unshare(CLONE_NEWNET))
+		peer_fail(NULL, "unshare: %s", strerror(errno));
+	peer_open(&h->peer, h->kind);
+	run("ip link set lo up && "
+	    "ip addr add " APP_IPV4 "/24 dev peer0 && "
+	    "ip link set peer0 mtu %d up && "
+	    "ip -6 addr add " APP_IPV6 "/64 dev peer0 nodad", PEER_MTU);
+	return 0;
+}
+
+int host_teardown(void **state)
+{
+	struct host *h = *state;
+	bool left_behind;
+
+	counters_add_up();
+	for (int i = 0; i < HOST_SOCKETS; i++)
+		if (h->sockets[i] >= 0)
+			close(h->sockets[i]);
+	/* closed sockets are let go of; spoofed FINs expire after 60 s */
+	left_behind = counters_present() &&
+		      !wait_until(counter("watching") == 0, 400000);
+	if (!left_behind)
+		counters_add_up();
+	peer_close(&h->peer);
+	free(h);
+	if (left_behind)
+		peer_fail(NULL, "sockets are still watched after their end");
+	return 0;
+}
+
+static int keep(struct host *h, int fd)
+{
+	for (int i = 0; i < HOST_SOCKETS; i++) {
+		if (h->sockets[i] < 0) {
+			h->sockets[i] = fd;
+			return fd;
+		}
+	}
+	peer_fail(NULL, "more than %d sockets", HOST_SOCKETS);
+}
+
+static void forget(struct host *h, int fd)
+{
+	for (int i = 0; i < HOST_SOCKETS; i++)
+		if (h->sockets[i] == fd)
+			h->sockets[i] = -1;
+}
+
+int host_socket(struct host *h)
+{
+	int fd = socket(h->kind == IPV4 ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		peer_fail(NULL, "socket: %s", strerror(errno));
+	return keep(h, fd);
+}
+
+socklen_t host_address(enum kind kind, struct sockaddr_storage *a,
+		       const char *ipv4, const char *ipv6, uint16_t port)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)a;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)a;
+
+	memset(a, 0, sizeof(*a));
+	if (kind == IPV4) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		inet_pton(AF_INET, ipv4, &in->sin_addr);
+		return sizeof(*in);
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	if (kind == IPV6) {
+		inet_pton(AF_INET6, ipv6, &in6->sin6_addr);
+	} else {
+		in6->sin6_addr.s6_addr[10] = 0xff;
+		in6->sin6_addr.s6_addr[11] = 0xff;
+		inet_pton(AF_INET, ipv4, in6->sin6_addr.s6_addr + 12);
+	}
+	return sizeof(*in6);
+}
+
+int host_listen(struct host *h, uint16_t port)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(h->kind, &a, APP_IPV4, APP_IPV6, port);
+	int fd = host_socket(h);
+
+	if (bind(fd, (struct sockaddr *)&a, len) || listen(fd, 128))
+		peer_fail(NULL, "port %u: %s", port, strerror(errno));
+	return fd;
+}
+
+void host_close(struct host *h, int fd)
+{
+	forget(h, fd);
+	close(fd);
+}
+
+void host_abort(struct host *h, int fd)
+{
+	struct linger l = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	host_close(h, fd);
+}
+
+void client(struct conn *c, struct host *h, int options)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(h->kind, &a, PEER_IPV4, PEER_IPV6, 80);
+	int fd = host_socket(h);
+
+	if (!connect(fd, (struct sockaddr *)&a, len) || errno != EINPROGRESS)
+		peer_fail(NULL, "connect: %s", strerror(errno));
+	peer_accept(c, &h->peer, 80, options);
+	c->fd = fd;
+	app_wait_state(c, TCP_ESTABLISHED, PEER_PATIENCE);
+}
+
+void server(struct conn *c, struct host *h, int options)
+{
+	int listener = host_listen(h, 8080);
+	int fd;
+
+	peer_connect(c, &h->peer, 8080, options);
+	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		peer_fail(c, "accept: %s", strerror(errno));
+	c->fd = keep(h, fd);
+	host_close(h, listener);
+}
+
+static bool wait_event(const struct conn *c, short events)
+{
+	struct pollfd p = { .fd = c->fd, .events = events };
+
+	return poll(&p, 1, PEER_PATIENCE) > 0;
+}
+
+void app_write(struct conn *c, size_t n)
+{
+	uint8_t buffer[4096];
+
+	while (n) {
+		size_t part = n < sizeof(buffer) ? n : sizeof(buffer);
+		ssize_t done;
+
+		for (size_t i = 0; i < part; i++)
+			buffer[i] = stream_byte(c->written + i);
+		done = send(c->fd, buffer, part, MSG_NOSIGNAL);
+		if (done < 0 && errno == EAGAIN && wait_event(c, POLLOUT))
+			continue;
+		if (done < 0)
+			peer_fail(c, "send: %s", strerror(errno));
+		c->written += done;
+		n -= done;
+	}
+}
+
+void app_read(struct conn *c, size_t n)
+{
+	uint8_t buffer[65536];
+
+	while (n) {
+		size_t part = n < sizeof(buffer) ? n : sizeof(buffer);
+		ssize_t done = read(c->fd, buffer, part);
+
+		if (done < 0 && errno == EAGAIN && wait_event(c, POLLIN))
+			continue;
+		if (done <= 0)
+			peer_fail(c, "%zu bytes missing after %u: %s", n,
+				  c->read, done ? strerror(errno) : "EOF");
+		for (ssize_t i = 0; i < done; i++)
+			if (buffer[i] != stream_byte(c->read + i))
+				peer_fail(c, "byte %u is wrong",
+					  c->read + (uint32_t)i);
+		c->read += done;
+		n -= done;
+	}
+}
+
+void app_read_eof(struct conn *c)
+{
+	char byte;
+	ssize_t n = read(c->fd, &byte, 1);
+
+	if (n)
+		peer_fail(c, "read: %zd (%s) instead of EOF", n,
+			  n < 0 ? strerror(errno) : "data");
+}
+
+void app_read_fails(struct conn *c, int error)
+{
+	char byte;
+	ssize_t n = read(c->fd, &byte, 1);
+
+	if (n >= 0 || errno != error)
+		peer_fail(c, "read: %zd (%s) instead of %s", n,
+			  n < 0 ? strerror(errno) : "", strerror(error));
+}
+
+void app_write_fails(struct conn *c, int error)
+{
+	ssize_t n = send(c->fd, "x", 1, MSG_NOSIGNAL);
+
+	if (n >= 0 || errno != error)
+		peer_fail(c, "send: %zd (%s) instead of %s", n,
+			  n < 0 ? strerror(errno) : "", strerror(error));
+}
+
+int app_state(const struct conn *c)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		peer_fail(c, "TCP_INFO: %s", strerror(errno));
+	return info.tcpi_state;
+}
+
+static int ask(const struct conn *c, unsigned long request)
+{
+	int n;
+
+	if (ioctl(c->fd, request, &n))
+		peer_fail(c, "ioctl: %s", strerror(errno));
+	return n;
+}
+
+int app_unread(const struct conn *c)
+{
+	return ask(c, SIOCINQ);
+}
+
+int app_unacked(const struct conn *c)
+{
+	return ask(c, SIOCOUTQ);
+}
+
+int app_error(const struct conn *c)
+{
+	int error;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len))
+		peer_fail(c, "SO_ERROR: %s", strerror(errno));
+	return error;
+}
+
+void app_wait_state(struct conn *c, int state, int ms)
+{
+	if (!wait_until(app_state(c) == state, ms))
+		peer_fail(c, "socket in state %d instead of %d after %d ms",
+			  app_state(c), state, ms);
+}

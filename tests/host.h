@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host under test: a network namespace of its own for each test, with
+ * the scripted peer at the far end of its only link, and the application's
+ * sockets.
+ *
+ *	 application                                  script
+ *	 socket ── TCP ── rules ── peer0 (TUN) ────── struct peer
+ *	            192.0.2.1, 2001:db8::1   192.0.2.2, 2001:db8::2
+ */
+#ifndef HOST_H
+#define HOST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "peer.h"
+
+#define HOST_SOCKETS	512
+
+struct host {
+	enum kind kind;
+	bool nft;			/* rules by the nft front end */
+	struct peer peer;
+	int sockets[HOST_SOCKETS];	/* closed at the end, -1 if free */
+};
+
+/* cmocka set-up and tear-down; *state is an enum kind before the set-up */
+int host_setup(void **state);
+int host_teardown(void **state);
+
+#define HOST_TEST(function, kind_, text) {			\
+	.name = #function " " text,				\
+	.test_func = function,					\
+	.setup_func = host_setup,				\
+	.teardown_func = host_teardown,				\
+	.initial_state = (void *)(uintptr_t)(kind_),		\
+}
+#define ON_IPV4(function)	HOST_TEST(function, IPV4, "ipv4")
+#define ON_IPV6(function)	HOST_TEST(function, IPV6, "ipv6")
+#define ON_MAPPED(function)	HOST_TEST(function, MAPPED, "mapped")
+#define ON_ALL(function) \
+	ON_IPV4(function), ON_IPV6(function), ON_MAPPED(function)
+
+/* The application's sockets; all of them are non-blocking */
+int host_socket(struct host *h);
+int host_listen(struct host *h, uint16_t port);
+void host_close(struct host *h, int fd);
+
+/* Close without a word: what a killed process does */
+void host_abort(struct host *h, int fd);
+
+/* The application connects to the peer's port 80 / the peer to its 8080 */
+void client(struct conn *c, struct host *h, int options);
+void server(struct conn *c, struct host *h, int options);
+
+/* Addresses of this kind's sockets; returns their length */
+socklen_t host_address(enum kind kind, struct sockaddr_storage *a,
+		       const char *ipv4, const char *ipv6, uint16_t port);
+
+/* Write or read @n bytes of the pattern; the read waits for them */
+void app_write(struct conn *c, size_t n);
+void app_read(struct conn *c, size_t n);
+
+/* read() returns 0 / fails with @error; the same for send() */
+void app_read_eof(struct conn *c);
+void app_read_fails(struct conn *c, int error);
+void app_write_fails(struct conn *c, int error);
+
+int app_state(const struct conn *c);	/* TCP_ESTABLISHED... */
+int app_unread(const struct conn *c);
+int app_unacked(const struct conn *c);
+int app_error(const struct conn *c);	/* takes SO_ERROR */
+
+/* Wait, up to @ms, until the socket is in this state */
+void app_wait_state(struct conn *c, int state, int ms);
+
+/* Wait for a condition as long as is sane in virtual time */
+#define wait_until(condition, ms) ({					\
+	int64_t end_ = now_us() + (ms) * 1000LL;			\
+	bool met_;							\
+	while (!(met_ = (condition)) && now_us() < end_)		\
+		sleep_ms(1);						\
+	met_;								\
+})
+#define wait_for(condition, ms) do {					\
+	if (!wait_until(condition, ms))					\
+		peer_fail(NULL, "not within %d ms: %s", (int)(ms),	\
+			  #condition);					\
+} while (0)
+
+void sleep_ms(int64_t ms);
+
+/* Run a shell command, which must succeed / may fail */
+void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int run_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Write a short text to a file below /proc or /sys */
+void set(const char *path, const char *value);
+
+#endif /* HOST_H */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The rules of the namespace that the test is in, and what they counted. */
+#ifndef RULES_H
+#define RULES_H
+
+#include <stdbool.h>
+#include "host.h"
+
+/* The usual rule; a literal, so that options can be appended to it */
+#define ON_FIN \
+	"-t mangle -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST "
+
+/* Hand arguments to the front end of the host's kind; must succeed */
+void rule(const struct host *h, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The front end's command, "ip6tables-legacy" for instance */
+const char *front_end(const struct host *h);
+
+/* One line of /proc/net/xt_halfrst, of this process's namespace */
+unsigned long counter(const char *name);
+bool counters_present(void);
+
+/* fins equals the sum of what became of them */
+void counters_add_up(void);
+
+#define expect_counter(name, value)					\
+	expect_counter_at(__FILE__, __LINE__, name, value)
+void expect_counter_at(const char *file, int line, const char *name,
+		       unsigned long value);
+
+#endif /* RULES_H */
