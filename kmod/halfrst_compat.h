@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between kernels 5.10 and 7.3, and nowhere else.
+ *
+ * kmod/Kbuild looks into the kernel's headers and defines HALFRST_HAVE_*:
+ * what is there decides, not LINUX_VERSION_CODE, because vendors backport.
+ */
+#ifndef _HALFRST_COMPAT_H
+#define _HALFRST_COMPAT_H
+
+#include <linux/workqueue.h>
+#include <net/inet_hashtables.h>
+#include <net/inet6_hashtables.h>
+#include <net/tcp.h>
+
+#ifdef HALFRST_HAVE_LOOKUP_HASHINFO
+/* The lookups take the namespace's hash table as an argument until they find
+ * it themselves.  tcp_hashinfo, its older name, is not exported everywhere.
+ */
+static inline struct inet_hashinfo *halfrst_hashinfo(const struct net *net)
+{
+#ifdef HALFRST_HAVE_DEATH_ROW_POINTER
+	return net->ipv4.tcp_death_row->hashinfo;
+#else
+	return net->ipv4.tcp_death_row.hashinfo;
+#endif
+}
+#endif
+
+/**
+ * halfrst_lookup4 - the socket of an IPv4 segment, by __inet_lookup_established()
+ * @net: network namespace
+ * @saddr: the peer's address
+ * @sport: the peer's port
+ * @daddr: the local address
+ * @dport: the local port
+ * @dif: interface that the segment came through
+ * @sdif: interface of the VRF's slave, or 0
+ *
+ * Context: under rcu_read_lock().
+ * Return: a full, request or time-wait socket with a reference that
+ * sock_gen_put() drops, or NULL.
+ */
+static inline struct sock *halfrst_lookup4(struct net *net, __be32 saddr,
+					   __be16 sport, __be32 daddr,
+					   __be16 dport, int dif, int sdif)
+{
+#ifdef HALFRST_HAVE_LOOKUP_HASHINFO
+	return __inet_lookup_established(net, halfrst_hashinfo(net),
+					 saddr, sport, daddr, ntohs(dport),
+					 dif, sdif);
+#else
+	return __inet_lookup_established(net, saddr, sport, daddr,
+					 ntohs(dport), dif, sdif);
+#endif
+}
+
+#if IS_ENABLED(CONFIG_IPV6)
+/**
+ * halfrst_lookup6 - the socket of an IPv6 segment
+ * @net: network namespace
+ * @saddr: the peer's address
+ * @sport: the peer's port
+ * @daddr: the local address
+ * @dport: the local port
+ * @dif: interface that the segment came through
+ * @sdif: interface of the VRF's slave, or 0
+ *
+ * As halfrst_lookup4(), by __inet6_lookup_established().
+ *
+ * Context: under rcu_read_lock().
+ * Return: a socket with a reference, or NULL.
+ */
+static inline struct sock *halfrst_lookup6(struct net *net,
+					   const struct in6_addr *saddr,
+					   __be16 sport,
+					   const struct in6_addr *daddr,
+					   __be16 dport, int dif, int sdif)
+{
+#ifdef HALFRST_HAVE_LOOKUP_HASHINFO
+	return __inet6_lookup_established(net, halfrst_hashinfo(net),
+					  saddr, sport, daddr, ntohs(dport),
+					  dif, sdif);
+#else
+	return __inet6_lookup_established(net, saddr, sport, daddr,
+					  ntohs(dport), dif, sdif);
+#endif
+}
+#endif
+
+/* Newer kernels want it said that a workqueue is bound to CPUs; before, a
+ * workqueue that did not say WQ_UNBOUND was.
+ */
+#ifdef HALFRST_HAVE_WQ_PERCPU
+# define HALFRST_WQ_FLAGS WQ_PERCPU
+#else
+# define HALFRST_WQ_FLAGS 0
+#endif
+
+/**
+ * halfrst_ulp_readable - has a layer above TCP bytes for the application?
+ * @sk: a TCP socket, its lock held
+ *
+ * kTLS and sockmap take bytes out of TCP's receive queue before read() does.
+ *
+ * Return: true if a read would return such bytes.
+ */
+static inline bool halfrst_ulp_readable(struct sock *sk)
+{
+#ifdef HALFRST_HAVE_SK_IS_READABLE
+	return sk_is_readable(sk);
+#else
+	const struct proto *prot = READ_ONCE(sk->sk_prot);
+
+	return prot->stream_memory_read && prot->stream_memory_read(sk);
+#endif
+}
+
+#endif /* _HALFRST_COMPAT_H */

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Counters, one set for each network namespace: /proc/net/xt_halfrst.
+ */
+#include <linux/percpu.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+
+#include "halfrst_stats.h"
+#include "halfrst_watch.h"
+
+#define HALFRST_PROC "xt_halfrst"
+
+struct halfrst_counters {
+	unsigned long	n[HALFRST_STATS];
+};
+
+struct halfrst_stats_net {
+	struct halfrst_counters __percpu *counters;
+};
+
+static unsigned int halfrst_stats_net_id __read_mostly;
+
+/**
+ * halfrst_count - count one event
+ * @net: the namespace that it belongs to; alive for the length of the call
+ * @stat: the event
+ *
+ * Context: any.  Touches only memory of the CPU that it runs on.
+ */
+void halfrst_count(const struct net *net, enum halfrst_stat stat)
+{
+	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
+
+	this_cpu_inc(sn->counters->n[stat]);
+}
+
+static void halfrst_stats_line(struct seq_file *seq, const char *name,
+			       enum halfrst_stat stat)
+{
+	struct halfrst_stats_net *sn =
+		net_generic(seq_file_single_net(seq), halfrst_stats_net_id);
+	unsigned long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu_ptr(sn->counters, cpu)->n[stat]);
+	seq_printf(seq, "%s %lu\n", name, sum);
+}
+
+/* The names are an interface: they never change their meaning. */
+static int halfrst_stats_show(struct seq_file *seq, void *v)
+{
+	halfrst_stats_line(seq, "fins", HALFRST_FINS);
+	halfrst_stats_line(seq, "resets", HALFRST_RESETS);
+	halfrst_stats_line(seq, "deadline", HALFRST_DEADLINE);
+	halfrst_stats_line(seq, "dry_run", HALFRST_DRY_RUN);
+	halfrst_stats_line(seq, "closed", HALFRST_CLOSED);
+	seq_printf(seq, "watching %u\n",
+		   halfrst_watching(seq_file_single_net(seq)));
+	halfrst_stats_line(seq, "no_socket", HALFRST_NO_SOCKET);
+	halfrst_stats_line(seq, "other_owner", HALFRST_OTHER_OWNER);
+	halfrst_stats_line(seq, "wrong_state", HALFRST_WRONG_STATE);
+	halfrst_stats_line(seq, "exempt", HALFRST_EXEMPT);
+	halfrst_stats_line(seq, "expired", HALFRST_EXPIRED);
+	halfrst_stats_line(seq, "full", HALFRST_FULL);
+	halfrst_stats_line(seq, "nomem", HALFRST_NOMEM);
+	halfrst_stats_line(seq, "repeated", HALFRST_REPEATED);
+	return 0;
+}
+
+static int __net_init halfrst_stats_net_init(struct net *net)
+{
+	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
+
+	sn->counters = alloc_percpu(struct halfrst_counters);
+	if (!sn->counters)
+		return -ENOMEM;
+	/* Without CONFIG_PROC_FS there is nothing to show, and nothing fails */
+	if (IS_ENABLED(CONFIG_PROC_FS) &&
+	    !proc_create_net_single(HALFRST_PROC, 0444, net->proc_net,
+				    halfrst_stats_show, NULL)) {
+		free_percpu(sn->counters);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void __net_exit halfrst_stats_net_exit(struct net *net)
+{
+	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
+
+	remove_proc_entry(HALFRST_PROC, net->proc_net);
+	free_percpu(sn->counters);
+}
+
+static struct pernet_operations halfrst_stats_net_ops = {
+	.init	= halfrst_stats_net_init,
+	.exit	= halfrst_stats_net_exit,
+	.id	= &halfrst_stats_net_id,
+	.size	= sizeof(struct halfrst_stats_net),
+};
+
+/**
+ * halfrst_stats_init - give every namespace its counters
+ *
+ * Context: module init, after halfrst_watch_init() and before the first
+ * halfrst_count().
+ * Return: 0, or a negative errno.
+ */
+int halfrst_stats_init(void)
+{
+	return register_pernet_subsys(&halfrst_stats_net_ops);
+}
+
+/**
+ * halfrst_stats_exit - take the counters away
+ *
+ * Context: module exit, after halfrst_watch_stop() and before
+ * halfrst_watch_exit().
+ */
+void halfrst_stats_exit(void)
+{
+	unregister_pernet_subsys(&halfrst_stats_net_ops);
+}

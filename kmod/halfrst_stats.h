@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HALFRST_STATS_H
+#define _HALFRST_STATS_H
+
+struct net;
+
+/**
+ * enum halfrst_stat - what became of a FIN
+ * @HALFRST_FINS: FIN segments handed to the target
+ * @HALFRST_RESETS: sockets reset
+ * @HALFRST_DEADLINE: of these, by --deadline with bytes pending
+ * @HALFRST_DRY_RUN: would have been reset
+ * @HALFRST_CLOSED: the application, or the peer's RST, closed first
+ * @HALFRST_NO_SOCKET: no local socket for the segment
+ * @HALFRST_OTHER_OWNER: the socket belongs to somebody else
+ * @HALFRST_WRONG_STATE: not an established connection
+ * @HALFRST_EXEMPT: MPTCP, repair mode or a kernel socket
+ * @HALFRST_EXPIRED: the FIN never took effect
+ * @HALFRST_FULL: max_watches was reached
+ * @HALFRST_NOMEM: out of memory
+ * @HALFRST_REPEATED: the socket was being watched already
+ * @HALFRST_STATS: how many there are
+ *
+ * HALFRST_FINS is the sum of all others but HALFRST_DEADLINE, plus the
+ * sockets that are being watched.
+ */
+enum halfrst_stat {
+	HALFRST_FINS,
+	HALFRST_RESETS,
+	HALFRST_DEADLINE,
+	HALFRST_DRY_RUN,
+	HALFRST_CLOSED,
+	HALFRST_NO_SOCKET,
+	HALFRST_OTHER_OWNER,
+	HALFRST_WRONG_STATE,
+	HALFRST_EXEMPT,
+	HALFRST_EXPIRED,
+	HALFRST_FULL,
+	HALFRST_NOMEM,
+	HALFRST_REPEATED,
+	HALFRST_STATS
+};
+
+void halfrst_count(const struct net *net, enum halfrst_stat stat);
+int halfrst_stats_init(void);
+void halfrst_stats_exit(void);
+
+#endif /* _HALFRST_STATS_H */
