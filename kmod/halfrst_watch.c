@@ -287,7 +287,7 @@ static void halfrst_look(struct work_struct *work)
 	 * and the reset would be accepted and lost.
 	 */
 	if (reset)
-		sk->sk_shutdown |= SEND_SHUTDOWN;
+		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
 	spin_unlock_bh(&sk->sk_lock.slock);
 
 	if (reason == HALFRST_BY_FIN) {
