@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How long the client's socket outlives its peer's close(): connections over
+ * loopback, one after the other; the server end closes, and the client end
+ * is waited for until it is dead.
+ *
+ * resets [-r] [-w MS] [N]: prints "MEDIAN MIN MAX DEAD N" in nanoseconds.
+ *	-r	the server sends RST itself: what a reset costs at least
+ *	-w MS	wait that long for each (10000)
+ */
+
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pair.h"
+
+static int wait_ms = 10000;
+
+/* Until the socket is dead; -1 if it does not die in time */
+static int64_t outlive(int listener, bool rst)
+{
+	struct pollfd p = { .events = 0 };	/* POLLERR and POLLHUP only */
+	struct pair pair;
+	int64_t t0, t1;
+	int dead;
+
+	pair_open(&pair, listener);
+	if (rst)
+		abortive(pair.server);
+	p.fd = pair.client;
+	poll(&p, 1, 0);			/* nothing; warms up the path */
+	t0 = now();
+	close(pair.server);
+	dead = poll(&p, 1, wait_ms);
+	t1 = now();
+	if (dead && tcp_state(pair.client) != TCP_CLOSE)
+		die("woken too early, state %d", tcp_state(pair.client));
+	close(pair.client);
+	return dead ? t1 - t0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+	int opt, n = 101, dead = 0, listener;
+	int64_t *t;
+	bool rst = false;
+
+	while ((opt = getopt(argc, argv, "rw:")) != -1) {
+		if (opt == 'r')
+			rst = true;
+		else if (opt == 'w')
+			wait_ms = atoi(optarg);
+		else
+			return 2;
+	}
+	if (optind < argc)
+		n = atoi(argv[optind]);
+	t = calloc(n, sizeof(*t));
+	if (!t || n < 1)
+		return 2;
+	listener = pair_listener(INADDR_LOOPBACK, 80);
+	for (int i = 0; i < 10; i++)
+		outlive(listener, rst);		/* caches grow */
+	for (int i = 0; i < n; i++) {
+		int64_t life = outlive(listener, rst);
+
+		if (life >= 0)
+			t[dead++] = life;
+	}
+	if (dead)
+		median(t, dead);
+	printf("%" PRId64 " %" PRId64 " %" PRId64 " %d %d\n",
+	       dead ? t[dead / 2] : -1, dead ? t[0] : -1,
+	       dead ? t[dead - 1] : -1, dead, n);
+	return 0;
+}
