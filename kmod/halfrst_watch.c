@@ -431,7 +431,11 @@ int halfrst_watch_init(void)
 	halfrst_watch_cache = KMEM_CACHE(halfrst_watch, 0);
 	if (!halfrst_watch_cache)
 		return err;
-	halfrst_wq = alloc_workqueue("xt_halfrst", HALFRST_WQ_FLAGS, 0);
+	/* High priority: a reset is some thousand instructions, and it had
+	 * better come before TCP's delayed ACK, let alone the next request.
+	 */
+	halfrst_wq = alloc_workqueue("xt_halfrst",
+				     HALFRST_WQ_FLAGS | WQ_HIGHPRI, 0);
 	if (!halfrst_wq)
 		goto err_cache;
 	err = register_pernet_subsys(&halfrst_watch_net_ops);

@@ -92,6 +92,9 @@ int host_setup(void **state)
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	if (unshare(CLONE_NEWNET))
 		peer_fail(NULL, "unshare: %s", strerror(errno));
+	h->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	/* the first user of /dev/net/tun has to load its module */
+	run("[ -c /dev/net/tun ] || modprobe tun");
 	peer_open(&h->peer, h->kind);
 	run("ip link set lo up && "
 	    "ip addr add " APP_IPV4 "/24 dev peer0 && "
@@ -105,6 +108,7 @@ int host_teardown(void **state)
 	struct host *h = *state;
 	bool left_behind;
 
+	host_enter(h);
 	counters_add_up();
 	for (int i = 0; i < HOST_SOCKETS; i++)
 		if (h->sockets[i] >= 0)
@@ -115,14 +119,23 @@ int host_teardown(void **state)
 	if (!left_behind)
 		counters_add_up();
 	peer_close(&h->peer);
+	close(h->netns);
 	free(h);
 	if (left_behind)
 		peer_fail(NULL, "sockets are still watched after their end");
 	return 0;
 }
 
-static int keep(struct host *h, int fd)
+void host_enter(const struct host *h)
 {
+	if (setns(h->netns, CLONE_NEWNET))
+		peer_fail(NULL, "setns: %s", strerror(errno));
+}
+
+int host_keep(struct host *h, int fd)
+{
+	if (fd < 0)
+		peer_fail(NULL, "no socket: %s", strerror(errno));
 	for (int i = 0; i < HOST_SOCKETS; i++) {
 		if (h->sockets[i] < 0) {
 			h->sockets[i] = fd;
@@ -141,12 +154,9 @@ static void forget(struct host *h, int fd)
 
 int host_socket(struct host *h)
 {
-	int fd = socket(h->kind == IPV4 ? AF_INET : AF_INET6,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		peer_fail(NULL, "socket: %s", strerror(errno));
-	return keep(h, fd);
+	return host_keep(h, socket(h->kind == IPV4 ? AF_INET : AF_INET6,
+				   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				   0));
 }
 
 socklen_t host_address(enum kind kind, struct sockaddr_storage *a,
@@ -201,9 +211,13 @@ void host_abort(struct host *h, int fd)
 
 void client(struct conn *c, struct host *h, int options)
 {
+	client_with(c, h, options, host_socket(h));
+}
+
+void client_with(struct conn *c, struct host *h, int options, int fd)
+{
 	struct sockaddr_storage a;
 	socklen_t len = host_address(h->kind, &a, PEER_IPV4, PEER_IPV6, 80);
-	int fd = host_socket(h);
 
 	if (!connect(fd, (struct sockaddr *)&a, len) || errno != EINPROGRESS)
 		peer_fail(NULL, "connect: %s", strerror(errno));
@@ -215,13 +229,10 @@ void client(struct conn *c, struct host *h, int options)
 void server(struct conn *c, struct host *h, int options)
 {
 	int listener = host_listen(h, 8080);
-	int fd;
 
 	peer_connect(c, &h->peer, 8080, options);
-	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
-		peer_fail(c, "accept: %s", strerror(errno));
-	c->fd = keep(h, fd);
+	c->fd = host_keep(h, accept4(listener, NULL, NULL,
+				     SOCK_NONBLOCK | SOCK_CLOEXEC));
 	host_close(h, listener);
 }
 

@@ -27,6 +27,7 @@
 
 struct host {
 	enum kind kind;
+	int netns;
 	bool nft;			/* rules by the nft front end */
 	struct peer peer;
 	int sockets[HOST_SOCKETS];	/* closed at the end, -1 if free */
@@ -35,6 +36,9 @@ struct host {
 /* cmocka set-up and tear-down; *state is an enum kind before the set-up */
 int host_setup(void **state);
 int host_teardown(void **state);
+
+/* The process moves to this host's namespace: sockets, rules, counters */
+void host_enter(const struct host *h);
 
 #define HOST_TEST(function, kind_, text) {			\
 	.name = #function " " text,				\
@@ -51,11 +55,15 @@ int host_teardown(void **state);
 
 /* The application's sockets; all of them are non-blocking */
 int host_socket(struct host *h);
+int host_keep(struct host *h, int fd);
 int host_listen(struct host *h, uint16_t port);
 void host_close(struct host *h, int fd);
 
 /* Close without a word: what a killed process does */
 void host_abort(struct host *h, int fd);
+
+/* A client's socket, any file descriptor; bind() and options come before */
+void client_with(struct conn *c, struct host *h, int options, int fd);
 
 /* The application connects to the peer's port 80 / the peer to its 8080 */
 void client(struct conn *c, struct host *h, int options);
@@ -82,12 +90,12 @@ int app_error(const struct conn *c);	/* takes SO_ERROR */
 /* Wait, up to @ms, until the socket is in this state */
 void app_wait_state(struct conn *c, int state, int ms);
 
-/* Wait for a condition as long as is sane in virtual time */
+/* Wait for a condition; the longer it takes the less often it is tried */
 #define wait_until(condition, ms) ({					\
-	int64_t end_ = now_us() + (ms) * 1000LL;			\
+	int64_t start_ = now_us(), end_ = start_ + (ms) * 1000LL;	\
 	bool met_;							\
 	while (!(met_ = (condition)) && now_us() < end_)		\
-		sleep_ms(1);						\
+		sleep_ms(1 + (now_us() - start_) / 64000);		\
 	met_;								\
 })
 #define wait_for(condition, ms) do {					\
