@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Many connections over loopback; crowd.h has the drawing. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crowd.h"
+
+#define PORT		8080
+#define EACH_ADDRESS	10000	/* connections, of 28232 ephemeral ports */
+
+int how_often(int usual, int often)
+{
+	return getenv("HALFRST_LONG") ? often : usual;
+}
+
+uint32_t chance(uint32_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 17;
+	*seed ^= *seed << 5;
+	return *seed;
+}
+
+long number_in(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long value = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+static long slab_number(const char *cache, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", cache, name);
+	return number_in(path);
+}
+
+static bool slab_flush(const char *cache)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
+	if (access(path, W_OK))
+		return false;
+	set(path, "1");
+	return true;
+}
+
+long slab_objects(const char *cache)
+{
+	return slab_flush(cache) ? slab_number(cache, "objects") : 0;
+}
+
+long slab_bytes(const char *cache)
+{
+	if (!slab_flush(cache))
+		return 0;
+	return slab_number(cache, "slabs") *
+	       (sysconf(_SC_PAGESIZE) << slab_number(cache, "order"));
+}
+
+long tcp_counter(const char *name)
+{
+	char names[1024], values[1024], *n, *v, *sn, *sv;
+	FILE *f = fopen("/proc/self/net/snmp", "re");
+
+	if (!f)
+		peer_fail(NULL, "/proc/net/snmp: %s", strerror(errno));
+	while (fgets(names, sizeof(names), f) &&
+	       fgets(values, sizeof(values), f)) {
+		if (strncmp(names, "Tcp:", 4))
+			continue;
+		n = strtok_r(names, " \n", &sn);
+		v = strtok_r(values, " \n", &sv);
+		while (n && v && strcmp(n, name)) {
+			n = strtok_r(NULL, " \n", &sn);
+			v = strtok_r(NULL, " \n", &sv);
+		}
+		if (n && v) {
+			fclose(f);
+			return atol(v);
+		}
+	}
+	peer_fail(NULL, "/proc/net/snmp has no Tcp %s", name);
+}
+
+int socket_state(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		peer_fail(NULL, "TCP_INFO: %s", strerror(errno));
+	return info.tcpi_state;
+}
+
+void crowd_namespace(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	if (unshare(CLONE_NEWNET))
+		peer_fail(NULL, "unshare: %s", strerror(errno));
+	run("ip link set lo up");
+	set("/proc/sys/net/core/somaxconn", "65535");
+	set("/proc/sys/net/ipv4/tcp_max_syn_backlog", "65535");
+}
+
+static void many_files(void)
+{
+	struct rlimit r = { 1 << 20, 1 << 20 };
+
+	if (setrlimit(RLIMIT_NOFILE, &r))
+		peer_fail(NULL, "RLIMIT_NOFILE: %s", strerror(errno));
+}
+
+static int stream_socket(enum kind kind)
+{
+	int fd = socket(kind == IPV4 ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		peer_fail(NULL, "socket: %s", strerror(errno));
+	return fd;
+}
+
+static int listener(enum kind kind)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(kind, &a, "0.0.0.0", "::", PORT);
+	int fd = stream_socket(kind), one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&a, len) || listen(fd, 65535))
+		peer_fail(NULL, "port %u: %s", PORT, strerror(errno));
+	return fd;
+}
+
+/* The server process: says 'r' when all are accepted, then waits to die */
+static void serve(int lfd, int n, int unread, int ready)
+{
+	char *data = calloc(1, unread + 1);
+
+	for (int i = 0; i < n; i++) {
+		int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0 || (unread && send(fd, data, unread, 0) != unread)) {
+			perror("# server");
+			_exit(1);
+		}
+	}
+	if (write(ready, "r", 1) == 1)
+		for (;;)
+			pause();
+	_exit(1);
+}
+
+/* Enough addresses that the ephemeral ports suffice */
+static int dial(enum kind kind, int number)
+{
+	struct sockaddr_storage a;
+	char ipv4[32];
+	socklen_t len;
+	int fd = stream_socket(kind);
+
+	snprintf(ipv4, sizeof(ipv4), "127.0.0.%d", 1 + number / EACH_ADDRESS);
+	len = host_address(kind, &a, ipv4, "::1",
+			   PORT);
+	if (connect(fd, (struct sockaddr *)&a, len))
+		peer_fail(NULL, "connect %d: %s", number, strerror(errno));
+	return fd;
+}
+
+void crowd_open(struct crowd *c, enum kind kind, int n, int unread)
+{
+	int ready[2], lfd;
+	char r;
+
+	many_files();
+	c->kind = kind;
+	c->n = n;
+	c->client = calloc(n, sizeof(*c->client));
+	if (!c->client || pipe2(ready, O_CLOEXEC))
+		peer_fail(NULL, "crowd: %s", strerror(errno));
+	lfd = listener(kind);
+	fflush(NULL);
+	c->server = fork();
+	if (c->server < 0)
+		peer_fail(NULL, "fork: %s", strerror(errno));
+	if (!c->server) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(ready[0]);
+		serve(lfd, n, unread, ready[1]);
+	}
+	close(lfd);
+	close(ready[1]);
+	for (int i = 0; i < n; i++)
+		c->client[i] = dial(kind, i);
+	if (read(ready[0], &r, 1) != 1)
+		peer_fail(NULL, "the server did not accept all connections");
+	close(ready[0]);
+}
+
+void crowd_server_dies(struct crowd *c)
+{
+	kill(c->server, SIGKILL);
+	if (waitpid(c->server, NULL, 0) != c->server)
+		peer_fail(NULL, "waitpid: %s", strerror(errno));
+	c->server = 0;
+}
+
+void crowd_close(struct crowd *c)
+{
+	if (c->server)
+		crowd_server_dies(c);
+	for (int i = 0; i < c->n; i++)
+		if (c->client[i] >= 0)
+			close(c->client[i]);
+	free(c->client);
+	c->client = NULL;
+	c->n = 0;
+}
+
+int crowd_in_state(const struct crowd *c, int state)
+{
+	int n = 0;
+
+	for (int i = 0; i < c->n; i++)
+		n += socket_state(c->client[i]) == state;
+	return n;
+}

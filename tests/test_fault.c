@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lab: --smp 2 --mem 2048 --limit 3600
+ *
+ * Out of memory: while connections are half-closed, some of the allocations
+ * that cannot wait fail. Every connection ends properly reset or as it would
+ * without the module, and nothing leaks. Needs a kernel with fault injection.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crowd.h"
+#include "rules.h"
+
+#define SLAB	"/sys/kernel/debug/failslab"
+#define PAGE	"/sys/kernel/debug/fail_page_alloc"
+#define WATCHES	"/sys/kernel/slab/halfrst_watch/failslab"
+
+/* Only what cannot wait (GFP_ATOMIC) fails: all of the packet path */
+static void faults(const char *which, int percent)
+{
+	char path[128], value[16];
+
+	snprintf(path, sizeof(path), "%s/verbose", which);
+	set(path, "0");
+	snprintf(path, sizeof(path), "%s/times", which);
+	set(path, "-1");
+	snprintf(path, sizeof(path), "%s/probability", which);
+	snprintf(value, sizeof(value), "%d", percent);
+	set(path, value);
+}
+
+static void no_faults(void)
+{
+	faults(SLAB, 0);
+	faults(PAGE, 0);
+	set(SLAB "/cache-filter", "N");
+}
+
+/* From idle connections to their end, with faults in between */
+static void die_with(enum kind kind, const char *which, int percent, int n)
+{
+	struct host host = { .kind = kind };
+	unsigned long resets, nomem;
+	long tcp, tcp6;
+	struct crowd c;
+
+	no_faults();
+	crowd_namespace();
+	tcp = slab_objects("TCP");
+	tcp6 = slab_objects("TCPv6");
+	rule(&host, ON_FIN);
+	crowd_open(&c, kind, n, 0);
+	faults(which, percent);
+	crowd_server_dies(&c);
+	/* A FIN or its ACK that was lost is repeated; at 50 % more than once */
+	wait_until(crowd_in_state(&c, TCP_ESTABLISHED) == 0, 60000);
+	no_faults();
+	wait_for(crowd_in_state(&c, TCP_ESTABLISHED) == 0, 130000);
+	wait_for(counter("watching") == 0, 130000);
+	counters_add_up();
+	resets = counter("resets");
+	nomem = counter("nomem");
+	printf("# %s %d %%: %d connections, %lu reset, %lu nomem\n",
+	       strrchr(which, '/') + 1, percent, n, resets, nomem);
+	/* whoever is not reset is half-closed, as without the module */
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), resets);
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), n - resets);
+	assert_true(n - resets <= nomem);
+	for (int i = 0; i < n; i++) {
+		char byte;
+
+		assert_int_equal(recv(c.client[i], &byte, 1, MSG_DONTWAIT), 0);
+	}
+	crowd_close(&c);
+	wait_for(slab_objects("TCP") <= tcp, 400000);
+	wait_for(slab_objects("TCPv6") <= tcp6, 400000);
+	if (percent >= 50 && which[strlen(which) - 1] == 'b')
+		assert_true(nomem > 0);
+}
+
+static int size(void)
+{
+	return how_often(1000, 10000);
+}
+
+#define FAULTS(name, kind, which, percent)		\
+static void name(void **state)				\
+{							\
+	(void)state;					\
+	die_with(kind, which, percent, size());		\
+}
+
+FAULTS(slab_1, IPV4, SLAB, 1)
+FAULTS(slab_10, MAPPED, SLAB, 10)
+FAULTS(slab_50, IPV4, SLAB, 50)
+FAULTS(slab_50_ipv6, IPV6, SLAB, 50)
+FAULTS(page_1, IPV6, PAGE, 1)
+FAULTS(page_10, MAPPED, PAGE, 10)
+FAULTS(page_50, IPV4, PAGE, 50)
+
+/* Only the watches' own memory fails: half of the connections go on */
+static void watches_only(void **state)
+{
+	struct host host = { .kind = IPV4 };
+	struct crowd c;
+	int n = size();
+
+	(void)state;
+	no_faults();
+	crowd_namespace();
+	rule(&host, ON_FIN);
+	crowd_open(&c, IPV4, n, 0);
+	set(WATCHES, "1");
+	set(SLAB "/cache-filter", "Y");
+	faults(SLAB, 50);
+	crowd_server_dies(&c);
+	no_faults();
+	set(WATCHES, "0");
+	wait_for(counter("watching") == 0, 60000);
+	assert_int_equal(counter("fins"), n);
+	assert_int_equal(counter("resets") + counter("nomem"), n);
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), counter("resets"));
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), counter("nomem"));
+	assert_in_range(counter("nomem"), n / 3, n * 2 / 3);
+	printf("# watches 50 %%: %d connections, %lu reset, %lu nomem\n", n,
+	       counter("resets"), counter("nomem"));
+	crowd_close(&c);
+	counters_add_up();
+}
+
+/* The module and its rules come and go while memory is short */
+static void loading(void **state)
+{
+	int loaded = 0, times = how_often(20, 500);
+
+	(void)state;
+	no_faults();
+	set(SLAB "/ignore-gfp-wait", "N");
+	for (int i = 0; i < times; i++) {
+		run_status("rmmod xt_HALFRST");
+		/* by the task, so that only this command has bad luck */
+		set(SLAB "/task-filter", "Y");
+		faults(SLAB, 5);
+		if (!run_status("echo 1 >/proc/self/make-it-fail; "
+				"exec modprobe xt_HALFRST 2>/dev/null"))
+			loaded++;
+		faults(SLAB, 0);
+		set(SLAB "/task-filter", "N");
+	}
+	set(SLAB "/ignore-gfp-wait", "Y");
+	printf("# the module was loaded %d times of %d\n", loaded, times);
+	run("modprobe xt_HALFRST");
+	assert_true(counters_present());
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slab_1),
+		cmocka_unit_test(slab_10),
+		cmocka_unit_test(slab_50),
+		cmocka_unit_test(slab_50_ipv6),
+		cmocka_unit_test(page_1),
+		cmocka_unit_test(page_10),
+		cmocka_unit_test(page_50),
+		cmocka_unit_test(watches_only),
+		cmocka_unit_test(loading),
+	};
+
+	if (access(SLAB, F_OK)) {
+		puts("1..0 # SKIP this kernel injects no faults");
+		return 0;
+	}
+	run("modprobe xt_HALFRST");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lab: --icount --mem 6144 --limit 3600
+ *
+ * A server with many idle connections dies: every client is reset, none is
+ * reset twice, none is forgotten; what the watches cost is bounded, in memory
+ * and in how long they keep others from the CPU.
+ */
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crowd.h"
+#include "rules.h"
+
+#define BYTES_A_WATCH	192
+#define UNREAD		100
+
+static int crowd_size(void)
+{
+	return how_often(10000, 100000);
+}
+
+/* The table of watches: the smallest power of two of which they fill at most
+ * three quarters, and its half while it grows, a pointer an entry.
+ */
+static long table_bytes(long n)
+{
+	long entries = 4;
+
+	while (n > entries / 4 * 3)
+		entries *= 2;
+	return (entries + entries / 2) * 8;
+}
+
+/* The longest that somebody who wants the CPU every millisecond waits */
+struct waiter {
+	pthread_t thread;
+	volatile bool stop;
+	int64_t longest;
+};
+
+static void *wait_for_cpu(void *arg)
+{
+	struct waiter *w = arg;
+	int64_t last = now_us(), t;
+
+	while (!w->stop) {
+		sleep_ms(1);
+		t = now_us();
+		if (t - last > w->longest)
+			w->longest = t - last;
+		last = t;
+	}
+	return NULL;
+}
+
+static void waiter_start(struct waiter *w)
+{
+	struct sched_param fifo = { .sched_priority = 50 };
+
+	w->stop = false;
+	w->longest = 0;
+	assert_int_equal(pthread_create(&w->thread, NULL, wait_for_cpu, w), 0);
+	assert_int_equal(pthread_setschedparam(w->thread, SCHED_FIFO, &fifo),
+			 0);
+	sleep_ms(10);
+}
+
+static int64_t waiter_stop(struct waiter *w)
+{
+	w->stop = true;
+	pthread_join(w->thread, NULL);
+	return w->longest;
+}
+
+struct storm {
+	struct crowd crowd;
+	struct host host;
+	long resets_sent;
+};
+
+static void storm_open(struct storm *s, enum kind kind, int n, int unread)
+{
+	s->host = (struct host){ .kind = kind };
+	crowd_namespace();
+	crowd_open(&s->crowd, kind, n, unread);
+	s->resets_sent = tcp_counter("OutRsts");
+}
+
+static void storm_close(struct storm *s)
+{
+	crowd_close(&s->crowd);
+	wait_for(counter("watching") == 0, 400000);
+	counters_add_up();
+}
+
+static void all_reset_once(struct storm *s)
+{
+	int n = s->crowd.n;
+	char byte;
+
+	wait_for(counter("resets") >= (unsigned long)n, 300000);
+	sleep_ms(100);
+	expect_counter("resets", n);
+	expect_counter("watching", 0);
+	assert_int_equal(crowd_in_state(&s->crowd, TCP_CLOSE), n);
+	assert_int_equal(tcp_counter("OutRsts") - s->resets_sent, n);
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(recv(s->crowd.client[i], &byte, 1,
+				      MSG_DONTWAIT), 0);
+		assert_int_equal(send(s->crowd.client[i], &byte, 1,
+				      MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+	}
+}
+
+static void watches_are_small(int n)
+{
+	long watches = slab_bytes("halfrst_watch"), table = table_bytes(n);
+
+	printf("# %d watches: %ld bytes each, %ld in all\n", n,
+	       (watches + table) / n, watches + table);
+	assert_true(watches > 0);
+	assert_true((watches + table) / n <= BYTES_A_WATCH);
+}
+
+/* The same storm with and without the rule */
+static void idle(void **state)
+{
+	struct storm s;
+	struct waiter w;
+	int64_t start, without, with;
+
+	(void)state;
+	storm_open(&s, IPV4, crowd_size(), 0);
+	waiter_start(&w);
+	crowd_server_dies(&s.crowd);
+	sleep_ms(200);
+	without = waiter_stop(&w);
+	assert_int_equal(crowd_in_state(&s.crowd, TCP_CLOSE_WAIT), s.crowd.n);
+	crowd_close(&s.crowd);
+
+	storm_open(&s, IPV4, crowd_size(), 0);
+	rule(&s.host, ON_FIN);
+	waiter_start(&w);
+	start = now_us();
+	crowd_server_dies(&s.crowd);
+	wait_for(counter("resets") >= (unsigned long)s.crowd.n, 300000);
+	printf("# %d connections reset within %lld ms\n", s.crowd.n,
+	       (long long)(now_us() - start) / 1000);
+	with = waiter_stop(&w);
+	printf("# longest wait for the CPU: %lld us, without a rule %lld us\n",
+	       (long long)with, (long long)without);
+	all_reset_once(&s);
+	storm_close(&s);
+	/* a scheduler's slice, not a storm's length */
+	assert_true(with < without + 10000);
+}
+
+static void idle_mapped(void **state)
+{
+	struct storm s;
+
+	(void)state;
+	storm_open(&s, MAPPED, crowd_size() / 2, 0);
+	rule(&s.host, ON_FIN);
+	crowd_server_dies(&s.crowd);
+	all_reset_once(&s);
+	storm_close(&s);
+}
+
+static void unread(void **state)
+{
+	char buffer[UNREAD];
+	struct storm s;
+
+	(void)state;
+	storm_open(&s, IPV4, crowd_size(), UNREAD);
+	rule(&s.host, ON_FIN);
+	crowd_server_dies(&s.crowd);
+	sleep_ms(5000);
+	expect_counter("resets", 0);
+	expect_counter("watching", s.crowd.n);
+	watches_are_small(s.crowd.n);
+	for (int i = 0; i < s.crowd.n; i++)
+		assert_int_equal(recv(s.crowd.client[i], buffer, UNREAD,
+				      MSG_DONTWAIT), UNREAD);
+	all_reset_once(&s);
+	storm_close(&s);
+}
+
+static void grace(void **state)
+{
+	int64_t start;
+	struct storm s;
+
+	(void)state;
+	storm_open(&s, IPV4, crowd_size(), 0);
+	rule(&s.host, ON_FIN "--grace 30s");
+	start = now_us();
+	crowd_server_dies(&s.crowd);
+	wait_for(counter("watching") == (unsigned long)s.crowd.n, 20000);
+	expect_counter("resets", 0);
+	watches_are_small(s.crowd.n);
+	all_reset_once(&s);
+	assert_true(now_us() - start > 30000000);
+	storm_close(&s);
+}
+
+/* The limit holds, and whom it leaves out is as without the module */
+static void max_watches(void **state)
+{
+	const char *limit = "/sys/module/xt_HALFRST/parameters/max_watches";
+	struct storm s;
+
+	(void)state;
+	storm_open(&s, IPV4, 1000, 0);
+	rule(&s.host, ON_FIN "--grace 1s");
+	set(limit, "600");
+	crowd_server_dies(&s.crowd);
+	sleep_ms(100);
+	set(limit, "1048576");
+	expect_counter("watching", 600);
+	expect_counter("full", 400);
+	wait_for(counter("resets") == 600, 10000);
+	assert_int_equal(crowd_in_state(&s.crowd, TCP_CLOSE), 600);
+	assert_int_equal(crowd_in_state(&s.crowd, TCP_CLOSE_WAIT), 400);
+	storm_close(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(idle),
+		cmocka_unit_test(idle_mapped),
+		cmocka_unit_test(unread),
+		cmocka_unit_test(grace),
+		cmocka_unit_test(max_watches),
+	};
+
+	set("/proc/sys/fs/file-max", "1000000");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

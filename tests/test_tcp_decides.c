@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * TCP decides: a FIN that TCP does not accept has no effect, and costs one
+ * entry at most, which goes away after 60 s.  A FIN that TCP accepts later
+ * takes effect then.
+ */
+
+#include "host.h"
+#include "rules.h"
+
+/* The FIN was watched, came to nothing, and the connection never noticed */
+static void no_effect(struct conn *c)
+{
+	expect_counter("watching", 1);
+	peer_take_acks(c, 58000);
+	expect_counter("watching", 1);
+	peer_expect_nothing(c, 3000);
+	expect_counter("watching", 0);
+	expect_counter("expired", 1);
+	expect_counter("resets", 0);
+
+	assert_int_equal(app_state(c), TCP_ESTABLISHED);
+	app_write(c, 100);
+	peer_expect(c, "P. 1:101(100) ack 1");
+	peer_send(c, "P. 1:201(200) ack 101");
+	peer_expect(c, ". 101:101(0) ack 201");
+	app_read(c, 200);
+
+	peer_send(c, "F. 201:201(0) ack 101");
+	peer_expect(c, "R. 101:101(0) ack 202");
+	expect_counter("resets", 1);
+}
+
+static void beyond_the_window(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 1000001:1000001(0) ack 1");
+	no_effect(&c);
+}
+
+static void before_the_window(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 4294867296:4294867296(0) ack 1");
+	no_effect(&c);
+}
+
+/* It acknowledges what was never sent */
+static void wrong_ack(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1000001");
+	no_effect(&c);
+}
+
+static void without_ack(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F 1:1(0)");
+	no_effect(&c);
+}
+
+static void bad_checksum(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send_twisted(&c, BAD_CHECKSUM, "F. 1:1(0) ack 1");
+	no_effect(&c);
+}
+
+static void old_timestamp(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, TIMESTAMPS);
+	peer_send_twisted(&c, OLD_TIMESTAMP, "F. 1:1(0) ack 1");
+	no_effect(&c);
+}
+
+static void dropped_by_a_later_rule(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	rule(h, "-t filter -A INPUT -p tcp --tcp-flags FIN FIN -j DROP");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	expect_counter("watching", 1);
+	rule(h, "-t filter -F");
+	no_effect(&c);
+}
+
+/* The true FIN comes while the spoofed one is being watched */
+static void spoofed_then_true(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 1000001:1000001(0) ack 1");
+	peer_take_acks(&c, 20000);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_take_acks(&c, 100);
+	wait_for(counter("resets") == 1, 40000);
+	app_wait_state(&c, TCP_CLOSE, 0);
+	expect_counter("repeated", 1);
+}
+
+/*
+ * The FIN comes before the 100 bytes that go before it; the reset is due
+ * when the age of the watch has doubled.
+ */
+static void gap(struct host *h, int ms)
+{
+	const struct segment *g;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 101:101(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 1");
+	sleep_ms(ms);
+	assert_int_equal(app_state(&c), TCP_ESTABLISHED);
+	expect_counter("resets", 0);
+	peer_send(&c, "P. 1:101(100) ack 1");
+	app_wait_state(&c, TCP_CLOSE_WAIT, 0);
+	app_read(&c, 100);
+	do {
+		g = peer_next(&c, ms + 100);
+		if (!g)
+			peer_fail(&c, "no reset");
+	} while (g->flags == 0x10);
+	if (g->flags != 0x14 || peer_relative_ack(&c, g) != 102)
+		peer_fail(&c, "this is not the reset");
+	app_wait_state(&c, TCP_CLOSE, 0);
+	peer_expect_nothing(&c, 10000);
+	expect_counter("fins", 1);
+	expect_counter("resets", 1);
+}
+
+static void gap_of_5ms(void **state)
+{
+	gap(*state, 5);
+}
+
+static void gap_of_500ms(void **state)
+{
+	gap(*state, 500);
+}
+
+static void gap_of_20s(void **state)
+{
+	gap(*state, 20000);
+}
+
+/* Silence is counted from the last read, not from when it was noticed */
+static void gap_with_grace(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	int64_t read;
+	struct conn c;
+
+	rule(h, ON_FIN "--grace 2s");
+	client(&c, h, 0);
+	peer_send(&c, "F. 101:101(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 1");
+	sleep_ms(21000);
+	peer_send(&c, "P. 1:101(100) ack 1");
+	app_read(&c, 100);
+	read = now_us();
+	do {
+		g = peer_next(&c, 60000);
+		if (!g)
+			peer_fail(&c, "no reset");
+	} while (g->flags == 0x10);
+	if (g->when - read < 2000000 || g->when - read > 2530000)
+		peer_fail(&c, "reset %lld us after the last read",
+			  (long long)(g->when - read));
+}
+
+static void gap_for_ever(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send(&c, "F. 101:101(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 1");
+	peer_expect_nothing(&c, 61000);
+	expect_counter("expired", 1);
+	expect_counter("watching", 0);
+	assert_int_equal(app_state(&c), TCP_ESTABLISHED);
+}
+
+static void one_entry(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	for (int i = 0; i < 1000; i++)
+		peer_send(&c, "F. %d:%d(0) ack 1", 1000001 + i, 1000001 + i);
+	expect_counter("fins", 1000);
+	expect_counter("watching", 1);
+	expect_counter("repeated", 999);
+	no_effect(&c);
+}
+
+/* FINs for connections that do not exist cost nothing that stays */
+static void no_connection(void **state)
+{
+	struct host *h = *state;
+	struct conn c, stranger;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	for (int i = 0; i < 1000; i++) {
+		stranger = c;
+		stranger.peer_port = 1024 + i;
+		peer_send(&stranger, "F. 1:1(0) ack 1");
+	}
+	expect_counter("no_socket", 1000);
+	expect_counter("watching", 0);
+	peer_expect_nothing(&c, 1000);
+	assert_int_equal(app_state(&c), TCP_ESTABLISHED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_ALL(beyond_the_window),
+		ON_ALL(before_the_window),
+		ON_ALL(wrong_ack),
+		ON_ALL(without_ack),
+		ON_ALL(bad_checksum),
+		ON_ALL(old_timestamp),
+		ON_ALL(dropped_by_a_later_rule),
+		ON_ALL(spoofed_then_true),
+		ON_ALL(gap_of_5ms),
+		ON_ALL(gap_of_500ms),
+		ON_ALL(gap_of_20s),
+		ON_ALL(gap_with_grace),
+		ON_ALL(gap_for_ever),
+		ON_ALL(one_entry),
+		ON_ALL(no_connection),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
