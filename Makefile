@@ -15,7 +15,9 @@ ifeq ($(origin CC),default)
 CC		:= $(CROSS_COMPILE)gcc
 endif
 
-REL		= $(shell cat $(KDIR)/include/config/kernel.release)
+# What uname -r will say: Debian's include/config/kernel.release differs
+UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
+REL		= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(UTSRELEASE))
 RELDIR		= $(DESTDIR)/lib/modules/$(REL)
 XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
 MODULE		:= kmod/xt_HALFRST.ko
@@ -74,7 +76,7 @@ demo check bench:
 	./scripts/$@
 
 have-headers:
-	@[ -e $(KDIR)/Makefile ] || { \
+	@[ -e $(UTSRELEASE) ] || { \
 		echo "$(KDIR): no kernel headers there." \
 			"Debian: apt install linux-headers-$$(uname -r);" \
 			"another kernel: make KDIR=/lib/modules/.../build" >&2; \
