@@ -143,12 +143,23 @@ static bool halfrst_owner_matches(struct sock *sk, const struct net *net,
 	return true;
 }
 
-static void halfrst_fin(struct sk_buff *skb, const struct xt_action_param *par,
-			const struct tcphdr *th)
+/* A segment that may be a FIN.  Kept out of halfrst_tg(), which is to need no
+ * stack for all the others.
+ */
+static noinline void halfrst_fin(struct sk_buff *skb,
+				 const struct xt_action_param *par)
 {
 	const struct xt_halfrst_info *info = par->targinfo;
 	struct net *net = xt_net(par);
+	const struct tcphdr *th;
+	struct tcphdr buf;
 	struct sock *sk;
+
+	if (par->fragoff)
+		return;		/* no TCP header in here */
+	th = skb_header_pointer(skb, par->thoff, sizeof(buf), &buf);
+	if (!th || !th->fin)
+		return;
 
 	halfrst_count(net, HALFRST_FINS);
 	sk = halfrst_sock(skb, par, th);
@@ -175,14 +186,10 @@ static void halfrst_fin(struct sk_buff *skb, const struct xt_action_param *par,
 static unsigned int halfrst_tg(struct sk_buff *skb,
 			       const struct xt_action_param *par)
 {
-	const struct tcphdr *th;
-	struct tcphdr buf;
+	const struct tcphdr *th = (const void *)(skb->data + par->thoff);
 
-	if (par->fragoff)
-		return XT_CONTINUE;
-	th = skb_header_pointer(skb, par->thoff, sizeof(buf), &buf);
-	if (th && unlikely(th->fin))
-		halfrst_fin(skb, par, th);
+	if (unlikely(skb_headlen(skb) < par->thoff + sizeof(*th) || th->fin))
+		halfrst_fin(skb, par);
 	return XT_CONTINUE;
 }
 
