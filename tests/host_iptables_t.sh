@@ -17,12 +17,13 @@ if ! prog=$(scripts/fetch-iptables-test "$suite"); then
 	exit 0
 fi
 
-# A guest has tests/ and scripts/ only: the two files travel as an argument.
-files=$(tar -cz -C "$(dirname "$prog")" iptables-test.py \
+# A guest has tests/ and scripts/ only, and no gzip: the two files travel as an
+# argument.
+files=$(tar -c -C "$(dirname "$prog")" iptables-test.py \
 	-C "$PWD/xtables-ext" libxt_HALFRST.t | base64 -w0)
 # shellcheck disable=SC2016 # expanded in the guest
 guest='
-	cd /tmp && echo "$1" | base64 -d | tar -xz
+	cd /tmp && echo "$1" | base64 -d | tar -x
 	for backend in legacy nft; do
 		python3 iptables-test.py --host --$backend ./libxt_HALFRST.t
 		echo "$backend status $?"
