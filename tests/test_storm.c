@@ -21,9 +21,15 @@
 #define BYTES_A_WATCH	192
 #define UNREAD		100
 
-static int crowd_size(void)
+/* Of the first storm, and of the others */
+static int large(void)
 {
 	return how_often(10000, 100000);
+}
+
+static int usual(void)
+{
+	return how_often(3000, 100000);
 }
 
 /* The table of watches: the smallest power of two of which they fill at most
@@ -137,7 +143,7 @@ static void idle(void **state)
 	int64_t start, without, with;
 
 	(void)state;
-	storm_open(&s, IPV4, crowd_size(), 0);
+	storm_open(&s, IPV4, large(), 0);
 	waiter_start(&w);
 	crowd_server_dies(&s.crowd);
 	sleep_ms(200);
@@ -145,7 +151,7 @@ static void idle(void **state)
 	assert_int_equal(crowd_in_state(&s.crowd, TCP_CLOSE_WAIT), s.crowd.n);
 	crowd_close(&s.crowd);
 
-	storm_open(&s, IPV4, crowd_size(), 0);
+	storm_open(&s, IPV4, large(), 0);
 	rule(&s.host, ON_FIN);
 	waiter_start(&w);
 	start = now_us();
@@ -167,7 +173,7 @@ static void idle_mapped(void **state)
 	struct storm s;
 
 	(void)state;
-	storm_open(&s, MAPPED, crowd_size() / 2, 0);
+	storm_open(&s, MAPPED, usual(), 0);
 	rule(&s.host, ON_FIN);
 	crowd_server_dies(&s.crowd);
 	all_reset_once(&s);
@@ -180,7 +186,7 @@ static void unread(void **state)
 	struct storm s;
 
 	(void)state;
-	storm_open(&s, IPV4, crowd_size(), UNREAD);
+	storm_open(&s, IPV4, usual(), UNREAD);
 	rule(&s.host, ON_FIN);
 	crowd_server_dies(&s.crowd);
 	sleep_ms(5000);
@@ -200,7 +206,7 @@ static void grace(void **state)
 	struct storm s;
 
 	(void)state;
-	storm_open(&s, IPV4, crowd_size(), 0);
+	storm_open(&s, IPV4, usual(), 0);
 	rule(&s.host, ON_FIN "--grace 30s");
 	start = now_us();
 	crowd_server_dies(&s.crowd);
