@@ -106,6 +106,12 @@ void app_wait_state(struct conn *c, int state, int ms);
 
 void sleep_ms(int64_t ms);
 
+/*
+ * How late a kernel timer of @us can be: a tick or two, an eighth of its
+ * time, and no more than the 60 s do that are the longest between two looks.
+ */
+int64_t timer_slack(int64_t us);
+
 /* Run a shell command, which must succeed / may fail */
 void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int run_status(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -8,7 +8,6 @@
 
 #define MS		1000LL
 #define RST_ACK		0x14
-#define SLACK		(30 * MS)
 
 /* The reset comes @ms after the FIN, which was sent at @start */
 static void expect_reset(struct conn *c, int64_t start, int ms,
@@ -23,7 +22,7 @@ static void expect_reset(struct conn *c, int64_t start, int ms,
 			peer_fail(c, "no reset");
 	} while (g->flags != RST_ACK);
 	after = g->when - start;
-	if (after < ms * MS || after > ms * MS + SLACK)
+	if (after < ms * MS || after > ms * MS + timer_slack(ms * MS / 2))
 		peer_fail(c, "reset %lld us after the FIN, deadline %d ms",
 			  (long long)after, ms);
 	app_wait_state(c, TCP_CLOSE, 0);

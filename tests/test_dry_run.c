@@ -79,7 +79,7 @@ static void deadline(void **state)
 	peer_expect(&c, ". 1:1(0) ack 102");
 	peer_expect_nothing(&c, 9900);
 	expect_counter("dry_run", 0);
-	wait_for(counter("dry_run") == 1, 200);
+	wait_for(counter("dry_run") == 1, 800);
 	assert_int_equal(app_unread(&c), 100);
 	still_usable(&c, 102);
 	app_read(&c, 100);

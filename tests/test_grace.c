@@ -16,9 +16,6 @@
 #define SECOND		(1000 * MS)
 #define RST_ACK		0x14
 
-/* Timer ticks, and running the test itself */
-#define SLACK		(30 * MS)
-
 static int64_t reset_time(struct conn *c, int64_t patience)
 {
 	const struct segment *g;
@@ -34,7 +31,7 @@ static void expect_reset(struct conn *c, int64_t last, int64_t grace)
 {
 	int64_t after = reset_time(c, 2 * grace + SECOND) - last;
 
-	if (after < grace || after > grace + grace / 4 + SLACK)
+	if (after < grace || after > grace + grace / 4 + timer_slack(grace / 4))
 		peer_fail(c, "reset %lld us after the last activity, grace %lld us",
 			  (long long)after, (long long)grace);
 	app_wait_state(c, TCP_CLOSE, 0);
@@ -266,7 +263,8 @@ static void let_go(struct host *h, int ms, const char *options)
 	host_close(h, c.fd);
 	peer_expect(&c, "F. 1:1(0) ack 2");
 	peer_send(&c, ". 2:2(0) ack 2");
-	peer_expect_nothing(&c, (start + 2 * ms * MS + SLACK - now_us()) / MS);
+	peer_expect_nothing(&c, (start + 2 * ms * MS +
+				 timer_slack(ms * MS) - now_us()) / MS);
 	expect_counter("watching", 0);
 	expect_counter("closed", 1);
 	expect_counter("resets", 0);
