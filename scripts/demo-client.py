@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""An HTTP client that keeps its connection, as most do: a request, four
+seconds of silence, the next request on the same socket, and only if that
+fails on a new one.  Prints what it saw, a name and a value a line."""
+
+import errno
+import socket
+import sys
+import time
+
+HOST = sys.argv[1]
+REQUEST = f"GET /picture HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
+def answer(sock):
+    """The status line, once the whole answer is here; "" at end of file."""
+    data = b""
+    while not data.endswith(b"picture\n"):
+        piece = sock.recv(65536)
+        if not piece:
+            break
+        data += piece
+    return data.partition(b"\r\n")[0].decode()
+
+
+def reuse(sock):
+    """Write the next request on the kept connection: (write, read)."""
+    try:
+        sock.sendall(REQUEST)
+    except OSError as e:
+        return errno.errorcode[e.errno], None
+    try:
+        return "succeeds", answer(sock) or "end of file"
+    except OSError as e:
+        return "succeeds", errno.errorcode[e.errno]
+
+
+def main():
+    sock = socket.create_connection((HOST, 80))
+    print("port", sock.getsockname()[1])
+    sock.sendall(REQUEST)
+    print("first", answer(sock))
+    time.sleep(4)
+    start = time.time()
+    print("reuse_at", f"{start:.6f}")
+    write, read = reuse(sock)
+    print("write", write)
+    if read:
+        print("read", read)
+    sock.close()
+    if not read or not read.startswith("HTTP"):
+        sock = socket.create_connection((HOST, 80))
+        print("new_port", sock.getsockname()[1])
+        sock.sendall(REQUEST)
+        print("second", answer(sock))
+    print("answered_after_ms", round((time.time() - start) * 1000))
+
+
+main()

@@ -1,0 +1,191 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The guest's half of demo. Three network namespaces:
+#
+#     phone                      net                       server
+#    192.0.2.2 ──── 192.0.2.1   25 ms   198.51.100.1 ──── 198.51.100.2
+#    alice's client           each way              nginx, closes what is
+#    (uid 10400)                                    idle for 2 seconds
+#
+# The delay is in the middle, so that a capture at either end shows when
+# that end sent or got a packet.
+set -eu
+
+here=$(dirname "$0")
+out=/out
+
+say()
+{
+	printf '\n== %s\n' "$*"
+}
+
+# wire NAMESPACE ADDRESS ROUTER: a cable between a namespace and the net
+wire()
+{
+	ip link add "$1" netns net type veth peer name eth0 netns "$1"
+	ip -n "$1" addr add "$2/24" dev eth0
+	ip -n "$1" link set lo up
+	ip -n "$1" link set eth0 up
+	ip -n net addr add "$3/24" dev "$1"
+	ip -n net link set "$1" up
+	ip -n "$1" route add default via "$3"
+	ip netns exec net tc qdisc add dev "$1" root netem delay 25ms
+}
+
+# Fresh namespaces have no rules, no counts and no memory of round trips.
+network_up()
+{
+	local ns
+
+	for ns in phone net server; do
+		ip netns add "$ns"
+		ip netns exec "$ns" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+	done
+	ip netns exec net sysctl -qw net.ipv4.ip_forward=1
+	wire phone 192.0.2.2 192.0.2.1
+	wire server 198.51.100.2 198.51.100.1
+	cat >/run/nginx.conf <<-'END'
+	user www-data;
+	worker_processes 1;
+	pid /run/nginx.pid;
+	error_log /run/nginx.log;
+	events { }
+	http {
+		access_log off;
+		keepalive_timeout 2;
+		server {
+			listen 80;
+			location / { return 200 "picture\n"; }
+		}
+	}
+	END
+	ip netns exec server nginx -c /run/nginx.conf
+}
+
+network_down()
+{
+	kill "$(cat /run/nginx.pid)"
+	while [ -e /run/nginx.pid ]; do sleep 0.05; done
+	ip netns del phone
+	ip netns del server
+	ip netns del net
+}
+
+rules_nothing()
+{
+	:
+}
+
+rules_chain()
+{
+	iptables -A INPUT -p tcp --sport 80 --tcp-flags FIN,ACK FIN,ACK \
+		-j MARK --set-mark 15
+	iptables -A INPUT -j CONNMARK --save-mark
+	iptables -A OUTPUT -j CONNMARK --restore-mark
+	iptables -A INPUT -j CONNMARK --restore-mark
+	iptables -A OUTPUT -m mark --mark 15 -p tcp --tcp-flags ACK ACK \
+		-j REJECT --reject-with tcp-reset
+}
+
+rules_halfrst()
+{
+	iptables -t mangle -A INPUT -p tcp --sport 80 --tcp-flags FIN FIN \
+		-j HALFRST --uid-owner 10400
+}
+
+alice()
+{
+	ip netns exec phone \
+		setpriv --reuid alice --regid alice --clear-groups -- "$@"
+}
+
+# Start COMMAND in a namespace and remember it as one of this case's observers
+observe()
+{
+	ip netns exec "$@" &
+	observers+=("$!")
+}
+
+# What a case leaves for demo-report.py: a capture at each end, the states
+# that both ends' sockets went through, and the client's own account.
+run_case()
+{
+	local name=$1 ns observers=()
+
+	network_up
+	ip netns exec phone bash -euc "$(declare -f "rules_$name"); rules_$name"
+	for ns in phone server; do
+		observe "$ns" tcpdump -i eth0 -Z root --immediate-mode -U \
+			-w "$out/$name.$ns.pcap" tcp port 80 2>"/run/$ns.log"
+		observe "$ns" python3 "$here/demo-states.py" \
+			>"$out/$name.$ns.states"
+		until grep -q 'listening on' "/run/$ns.log" &&
+		      [ -s "$out/$name.$ns.states" ]; do
+			kill -0 "${observers[@]}" || cat "/run/$ns.log" >&2
+			sleep 0.05
+		done
+	done
+	alice python3 "$here/demo-client.py" 198.51.100.2 >"$out/$name.client"
+	sleep 0.5
+	kill "${observers[@]}"
+	wait "${observers[@]}" || :
+	{
+		ip netns exec phone iptables -t mangle -L INPUT -vnx
+		ip netns exec phone cat /proc/net/xt_halfrst || :
+	} >"$out/$name.counters" 2>/dev/null
+	network_down
+}
+
+experiment()
+{
+	modprobe -a veth sch_netem
+	echo "Linux $(uname -r), $(nginx -v 2>&1 | sed 's/.*: //')," \
+		"keepalive_timeout 2, round trip 2 x 25 ms"
+	say "1/3 nothing installed"
+	run_case nothing
+	say "2/3 the MARK/CONNMARK/REJECT chain"
+	run_case chain
+	modprobe xt_HALFRST
+	say "3/3 one HALFRST rule"
+	run_case halfrst
+	python3 "$here/demo-report.py" "$out" "Linux $(uname -r)" "$1"
+}
+
+shell()
+{
+	modprobe -a veth sch_netem xt_HALFRST
+	network_up
+	say "in the guest: Linux $(uname -r), xt_HALFRST is loaded"
+	cat <<-'END'
+
+	 phone ─── net, 25 ms each way ─── server: nginx on 198.51.100.2:80,
+	 192.0.2.2                         closes what is idle for 2 seconds
+
+	 phone CMD    run CMD on the phone, as root   phone iptables -t mangle -S
+	 alice CMD    the same as uid 10400           alice curl 198.51.100.2
+	 server CMD   run CMD on the server           server ss -tan
+	 request      alice's client: a request, 4 s of silence, a request
+	 chain        install the MARK/CONNMARK/REJECT chain on the phone
+	 halfrst      install the HALFRST rule on the phone
+	 none         remove all rules from the phone
+	 counters     /proc/net/xt_halfrst of the phone
+	 exit         leave; nothing of this remains
+
+	END
+	cat >/run/bashrc <<-END
+	phone() { ip netns exec phone "\$@"; }
+	server() { ip netns exec server "\$@"; }
+	$(declare -f alice rules_chain rules_halfrst)
+	request() { alice python3 $here/demo-client.py 198.51.100.2; }
+	none() { phone iptables -F; phone iptables -t mangle -F; }
+	chain() { phone bash -euc "\$(declare -f rules_chain); rules_chain"; }
+	halfrst() { phone bash -euc "\$(declare -f rules_halfrst); rules_halfrst"; }
+	counters() { phone cat /proc/net/xt_halfrst; }
+	PS1='guest# '
+	cd /root
+	END
+	exec bash --rcfile /run/bashrc -i
+}
+
+"$@"
