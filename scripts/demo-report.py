@@ -8,8 +8,10 @@ wide.svg, narrow.svg and report.html there.  Fails if HALFRST did not do what
 README.md promises."""
 
 import html
+import math
 import struct
 import sys
+import textwrap
 from collections import namedtuple
 
 CASES = (("nothing", "Nothing installed"),
@@ -210,24 +212,49 @@ def broken_promises(case):
 # Figures. Colours of Okabe and Ito; what they say, shapes or words say too.
 #
 
+WHAT = ("A server closes an idle connection. The client's application is not "
+        "told, and writes its next request 2 seconds later.")
 BLUE, RED, ORANGE, GREEN, GREY = (
     "#0072B2", "#D55E00", "#E69F00", "#009E73", "#767676")
-WIDTH, LEFT, RIGHT, TOP = 330, 90, 240, 120
+WIDTH, LEFT, RIGHT, TOP = 345, 98, 248, 120
+LINE = 17  # between arrows that leave one end at the same time
+
+
+def bursts(case):
+    """The packets of a figure, those together that left one end at once"""
+    found = []
+    for p in sorted([*case.after, *([case.retry] if case.retry else [])]):
+        if found and found[-1][-1].out == p.out and \
+                p.sent - found[-1][-1].sent < 2:
+            found[-1].append(p)
+        else:
+            found.append([p])
+    return found
 
 
 class Scale:
     """One axis of time for all figures: idle stretches are cut short."""
 
     def __init__(self, cases):
-        times = {-1000, max(c.reuse for c in cases) + 130}
+        # A time, and how many arrows have to leave then
+        times = {-1000: 1, self.rough(max(c.reuse for c in cases)) + 110: 1}
         for c in cases:
-            for p in (*c.after, *([c.retry] if c.retry else [])):
-                times |= {round(p.sent), round(p.got)}
-        self.knots, y = [], TOP
+            for burst in bursts(c):
+                for time in (burst[0].sent, burst[-1].got):
+                    times.setdefault(self.rough(time), 1)
+                first = self.rough(burst[0].sent)
+                times[first] = max(times[first], len(burst))
+        self.knots, y, last = [], TOP, None
         for time in sorted(times):
             if self.knots:
-                y += min((time - self.knots[-1][0]) * 0.9, 52)
+                y += min((time - last) * 0.9, 52) + LINE * (times[last] - 1)
             self.knots.append((time, y))
+            last = time
+
+    @staticmethod
+    def rough(time):
+        """To 5 ms: what happens at the same time in all runs is one knot"""
+        return 5 * round(time / 5)
 
     def __call__(self, time):
         if time is None:
@@ -256,7 +283,7 @@ def text(x, y, words, size=12, colour="#222", anchor="start", bold=False):
             f' class="halo">{html.escape(words)}</text>')
 
 
-def lifeline(x, side, states, y, active):
+def lifeline(x, side, states, y):
     """A socket's life: thin while in use, wide and hatched while it is only
     kept, nothing when it is gone."""
     for s in states:
@@ -271,33 +298,30 @@ def lifeline(x, side, states, y, active):
             yield (f'<line x1="{x}" x2="{x}" y1="{top + 8:.1f}"'
                    f' y2="{y.bottom:.1f}" stroke="#bbb"'
                    ' stroke-dasharray="2 4"/>')
-            yield text(x + side * 12, max(top + 4, active.get(side, 0) + 13),
-                       "gone", 11, GREY, "start" if side > 0 else "end")
+            yield text(x + side * 12, top + 4, f"gone, {ms(s.since)}", 11,
+                       "#222", "start" if side > 0 else "end")
             break
         kept = s.name not in ("ESTABLISHED", "SYN_SENT", "SYN_RECV")
         yield (f'<rect x="{x - (5 if kept else 2)}" y="{top:.1f}"'
                f' width="{10 if kept else 4}" height="{low - top:.1f}"'
                f' fill="{"url(#kept)" if kept else BLUE}"/>')
-        place = max(top + 12, active.get(side, 0) + 13)
-        if low - top > 9 or kept:
-            active[side] = place
-            yield text(x + side * 12, place, s.name, 11,
-                       "#8a4b00" if kept else BLUE,
+        if low - top > 14:
+            yield text(x + side * 12, (max(top, TOP) + low) / 2 + 4, s.name,
+                       11, "#8a4b00" if kept else BLUE,
                        "start" if side > 0 else "end")
 
 
-def arrow(packet, y, shift, colour, words, dashed):
-    x0, x1 = (LEFT, RIGHT) if packet.out else (RIGHT, LEFT)
-    x0, x1 = (x0 + 7, x1 - 9) if packet.out else (x0 - 7, x1 + 9)
-    y0, y1 = y(packet.sent) + shift, y(packet.got) + shift
-    dash = ' stroke-dasharray="5 3"' if dashed else ""
-    head = "wasted" if dashed else "new" if colour == GREEN else "used"
-    middle = (LEFT + RIGHT) / 2
+def arrow(out, y0, y1, colour, words, head):
+    x0, x1 = (LEFT + 7, RIGHT - 9) if out else (RIGHT - 7, LEFT + 9)
+    dash = ' stroke-dasharray="5 3"' if head == "wasted" else ""
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    slope = math.degrees(math.atan((y1 - y0) / (x1 - x0)))
     return (f'<line x1="{x0}" y1="{y0:.1f}" x2="{x1}" y2="{y1:.1f}"'
             f' stroke="{colour}" stroke-width="2"{dash}'
-            f' marker-end="url(#{head})"/>' +
-            text(middle, (y0 + y1) / 2 - 3, words, 12, colour, "middle",
-                 dashed))
+            f' marker-end="url(#{head})"/>'
+            f'<g transform="rotate({slope:.1f} {x:.1f} {y:.1f})">' +
+            text(x, y - 4, words, 12, colour, "middle", head == "wasted") +
+            "</g>")
 
 
 def panel(case, y):
@@ -314,29 +338,26 @@ def panel(case, y):
     yield text(RIGHT, 92, "server", 14, "#000", "middle", True)
     yield text(LEFT, 107, "(application idle)", 10, GREY, "middle")
     yield text(RIGHT, 107, "(closes after 2 s)", 10, GREY, "middle")
-    yield from lifeline(LEFT, -1, case.states["phone"], y, {})
-    yield from lifeline(RIGHT, 1, case.states["server"], y, {})
+    yield from lifeline(LEFT, -1, case.states["phone"], y)
+    yield from lifeline(RIGHT, 1, case.states["server"], y)
     for cut in y.cuts():
-        yield (f'<rect x="{LEFT - 16}" y="{cut - 3:.1f}"'
-               f' width="{RIGHT - LEFT + 32}" height="6" fill="#fff"/>')
-        yield text((LEFT + RIGHT) / 2, cut + 4, "· · ·", 12, GREY, "middle")
-    floor = {True: -1e9, False: -1e9}
-    for p in sorted([*case.after, *([case.retry] if case.retry else [])]):
-        at = max(y(p.sent), floor[p.out] + 17)
-        floor[p.out] = at
-        new = p is case.retry
-        wasted = not new and case.wasted(p)
-        yield arrow(p, y, at - y(p.sent),
-                    GREEN if new else RED if wasted else BLUE,
-                    "SYN (new connection)" if new else label(p), wasted)
+        for x in (LEFT, RIGHT):
+            yield (f'<rect x="{x - 7}" y="{cut - 3:.1f}" width="14"'
+                   ' height="6" fill="#fff"/>')
+        yield text((LEFT + RIGHT) / 2, cut + 4, "· · ·", 14, "#444", "middle")
+    for burst in bursts(case):
+        for i, p in enumerate(burst):
+            look = ((GREEN, "SYN (new connection)", "new")
+                    if p is case.retry else
+                    (RED, label(p), "wasted") if case.wasted(p) else
+                    (BLUE, label(p), "used"))
+            yield arrow(p.out, y(p.sent) + LINE * i,
+                        y(p.got) - LINE * (len(burst) - 1 - i), *look)
     at = y(case.reuse)
     yield (f'<path d="M{LEFT - 8} {at:.1f} l-9 -5 v10 z" fill="#000"/>')
     yield text(LEFT - 20, at + 4, "write()", 12, "#000", "end", True)
     yield text(LEFT - 20, at + 18, case.client["write"], 11, "#000", "end")
-    for time in (0, case.gone("server")):
-        if time is not None and time < y.knots[-1][0]:
-            yield text(WIDTH - 4, y(time) - 1, f"{time:.0f} ms", 10, "#222",
-                       "end")
+    yield text(RIGHT + 12, y(0) - 2, "FIN: 0 ms", 11, "#222")
 
 
 def bars(cases, width):
@@ -399,36 +420,44 @@ stroke-linejoin:round}}</style><defs>
                                    ("new", GREEN))) + "</defs>"
 
 
-def svg(width, height, parts):
+def svg(name, width, height, parts):
+    """One picture; two of them fit into a page, as ids get its name"""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" role="img"'
             f' viewBox="0 0 {width:.0f} {height:.0f}">{DEFS}'
             f'<rect width="100%" height="100%" fill="#fff"/>'
-            + "\n".join(parts) + "</svg>\n")
+            + "\n".join(parts) + "</svg>\n").replace(
+                'id="', f'id="{name}-').replace("url(#", f"url(#{name}-")
 
 
 def moved(x, y, parts):
     return [f'<g transform="translate({x:.0f} {y:.0f})">', *parts, "</g>"]
 
 
-def figure(cases, columns, source):
+def figure(cases, name, columns, source):
     """All panels, legend and bars, beside or below one another"""
     y = Scale(cases)
-    tall = y.bottom + 30
+    tall = y.bottom + 25
     width = WIDTH * columns + 10
-    rows = -(-len(cases) // columns)
-    parts = []
+    parts, at = [], 8
+
+    def paragraph(words, size, colour, bold=False):
+        nonlocal at
+        for line in textwrap.wrap(words, int((width - 20) / size / 0.54)):
+            at += size + 5
+            parts.append(text(10, at, line, size, colour, bold=bold))
+
+    paragraph(WHAT, 15, "#000", True)
+    at += 10
     for i, case in enumerate(cases):
-        parts += moved(5 + WIDTH * (i % columns), 5 + tall * (i // columns),
+        parts += moved(5 + WIDTH * (i % columns), at + tall * (i // columns),
                        panel(case, y))
-    foot = rows * tall + 20
-    parts += moved(5, foot, legend(width))
-    foot += 20 if columns > 1 else 40
-    parts += moved(5, foot, bars(cases, min(width - 10, 640)))
-    foot += 200
-    size = 11 if columns > 1 else 10
-    for i, line in enumerate(source):
-        parts.append(text(15, foot + 15 * i, line, size, GREY))
-    return svg(width, foot + 15 * len(source), parts)
+    at += -(-len(cases) // columns) * tall + 15
+    parts += moved(5, at, legend(width))
+    at += 10 if columns > 1 else 30
+    parts += moved(5, at, bars(cases, min(width - 10, 640)))
+    at += 195
+    paragraph(" ".join(source), 11, "#555")
+    return svg(name, width, at + 12, parts)
 
 
 def page(cases, narrow, wide, source):
@@ -453,9 +482,6 @@ th,td{{border:1px solid #999;padding:.3rem .5rem;text-align:left}}
 @media(max-width:700px){{.wide{{display:none}}.narrow{{display:block}}
 th,td{{padding:.2rem .25rem;font-size:.8rem}}}}</style>
 <h1>An idle connection that the server closes</h1>
-<p>A client keeps its HTTP connection for the next request. The server closes
-it after two seconds without one; the application is not told. Two seconds
-later it writes its next request.</p>
 <div class="wide">{wide}</div><div class="narrow">{narrow}</div>
 <table><tr><th><th>nothing<th>chain<th>HALFRST{rows}</table>
 <p>* The write succeeds, but the client then reads an end of file.</p>
@@ -476,7 +502,7 @@ def main():
               "are cut short.")
     drawings = {}
     for name, columns in (("wide", 3), ("narrow", 1)):
-        drawings[name] = figure(cases, columns, source)
+        drawings[name] = figure(cases, name, columns, source)
         with open(f"{where}/{name}.svg", "w") as f:
             f.write(drawings[name])
     with open(f"{where}/report.html", "w") as f:
