@@ -174,7 +174,7 @@ int main(void)
 		ON_ALL(one_segment),
 		ON_ALL(half_a_window),
 		ON_ALL(several_windows),
-		ON_ALL(one_byte_for_an_hour),
+		ON_IPV4(one_byte_for_an_hour),
 		ON_ALL(chosen_error),
 		ON_ALL(peeked),
 	};
