@@ -1,36 +1,90 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The contenders: how to put each in place. To be sourced.
+# The contenders, and how to put each in place. To be sourced; $front_end is
+# iptables-legacy or iptables-nft.
 
-front_end=iptables-legacy
-on_fin='-p tcp --tcp-flags FIN FIN'
+front_end=${front_end:-iptables-legacy}
+killer=
 
-# rules N CHAIN MATCH...: N equal rules
-rules()
+# in_place CONTENDER [COMMAND...]: COMMAND runs things in the namespace
+#	nothing
+#	rule[N]		N times (once) the recommended rule without its target
+#	halfrst[N]	the recommended rule
+#	bare[N]		a rule that matches every segment, without a target
+#	bare-mark[N]	with a target that does nothing: MARK --or-mark 0
+#	bare-halfrst[N]	with HALFRST, which looks for the FIN itself
+#	owner		HALFRST --uid-owner
+#	grace		HALFRST --grace 60s
+#	chain		the five rules of the write-up
+#	ss		ss -K each second
+in_place()
 {
-	local n=$1 i
+	local contender=$1 n=1 i fin='-p tcp --tcp-flags FIN FIN' what
 
 	shift
+	case $contender in
+	*[0-9])	n=${contender##*[a-z]} ;;
+	esac
+	case ${contender%"$n"} in
+	nothing)	return ;;
+	rule)		what=$fin ;;
+	halfrst)	what="$fin -j HALFRST" ;;
+	bare)		what='-p tcp' ;;
+	bare-mark)	what='-p tcp -j MARK --or-mark 0' ;;
+	bare-halfrst)	what='-p tcp -j HALFRST' ;;
+	owner)		what="$fin -j HALFRST --uid-owner 0" ;;
+	grace)		what="$fin -j HALFRST --grace 60s" ;;
+	chain)		chain "$@"; return ;;
+	ss)
+		while sleep 1; do
+			"$@" ss -HK state close-wait >/dev/null
+		done &
+		killer=$!
+		return ;;
+	*)
+		echo "no contender $contender" >&2
+		return 2 ;;
+	esac
 	for ((i = 0; i < n; i++)); do
-		"$front_end" -w -t mangle -A "$@"
+		# shellcheck disable=SC2086 # $what is words
+		"$@" "$front_end" -w -t mangle -A INPUT $what
 	done
 }
 
-# The five rules of the write-up (they need conntrack)
+removed()
+{
+	[ "$1" = ss ] || return 0
+	kill "$killer"
+	wait "$killer" || :
+}
+
 chain()
 {
-	"$front_end" -w -A INPUT -p tcp --sport 80 \
+	"$@" "$front_end" -w -A INPUT -p tcp --sport 80 \
 		--tcp-flags FIN,ACK FIN,ACK -j MARK --set-mark 15
-	"$front_end" -w -A INPUT -j CONNMARK --save-mark
-	"$front_end" -w -A OUTPUT -j CONNMARK --restore-mark
-	"$front_end" -w -A INPUT -j CONNMARK --restore-mark
-	"$front_end" -w -A OUTPUT -m mark --mark 15 -p tcp \
+	"$@" "$front_end" -w -A INPUT -j CONNMARK --save-mark
+	"$@" "$front_end" -w -A OUTPUT -j CONNMARK --restore-mark
+	"$@" "$front_end" -w -A INPUT -j CONNMARK --restore-mark
+	"$@" "$front_end" -w -A OUTPUT -m mark --mark 15 -p tcp \
 		--tcp-flags ACK ACK -j REJECT --reject-with tcp-reset
 }
 
-# Every rule and table goes: a namespace of its own for each measurement
+# alone CONTENDER COMMAND...: in a network namespace of its own, so that no
+# table is left over from one measurement to the next
 alone()
 {
-	unshare -n bash -eu -c 'ip link set lo up; "$@"' - "$@"
+	local contender=$1 rc=0
+
+	shift
+	ip netns add alone
+	ip -n alone link set lo up
+	ip netns exec alone sysctl -qw \
+		net.ipv4.ip_local_port_range='1024 65001' \
+		net.ipv4.tcp_max_tw_buckets=4000000
+	in_place "$contender" ip netns exec alone
+	ip netns exec alone "$@" || rc=$?
+	removed "$contender"
+	ip netns del alone
+	return $rc
 }

@@ -33,7 +33,7 @@ static void rounds(const struct pair *p, int n)
 int main(int argc, char **argv)
 {
 	int n = argc > 1 ? atoi(argv[1]) : 5000;
-	uint64_t segments;
+	int64_t segments;
 	struct pair p;
 	int64_t time;
 
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 	rounds(&p, n);
 	time = now() - time;
 	segments = tcp_counter("InSegs") - segments;
-	printf("%" PRId64 " %" PRIu64 " %.1f\n", time, segments,
+	printf("%" PRId64 " %" PRId64 " %.1f\n", time, segments,
 	       (double)time / segments);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,21 @@ int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+int64_t idle(void)
+{
+	FILE *f = fopen("/proc/timer_list", "re");
+	long long part, sum = 0;
+	char line[256];
+
+	if (!f)
+		die("/proc/timer_list");
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " .idle_sleeptime : %lld", &part) == 1)
+			sum += part;
+	fclose(f);
+	return sum;
 }
 
 void die(const char *format, ...)
@@ -72,6 +88,27 @@ void pair_open(struct pair *p, int listener)
 		die("accept");
 }
 
+struct pair *pairs_open(int n)
+{
+	struct rlimit files = { 2 * n + 1000, 2 * n + 1000 };
+	struct pair *pairs = calloc(n, sizeof(*pairs));
+	int listener = -1;
+
+	if (!pairs || setrlimit(RLIMIT_NOFILE, &files))
+		die("%d files", 2 * n);
+	for (int i = 0; i < n; i++) {
+		/* few enough that a free port is soon found */
+		if (i % 15000 == 0) {
+			close(listener);
+			listener = pair_listener(INADDR_LOOPBACK + 256 +
+						 i / 15000, 80);
+		}
+		pair_open(&pairs[i], listener);
+	}
+	close(listener);
+	return pairs;
+}
+
 void abortive(int fd)
 {
 	struct linger l = { .l_onoff = 1 };
@@ -90,7 +127,7 @@ int tcp_state(int fd)
 	return info.tcpi_state;
 }
 
-uint64_t tcp_counter(const char *name)
+int64_t tcp_counter(const char *name)
 {
 	char names[1024], values[1024];
 	FILE *f = fopen("/proc/net/snmp", "re");
@@ -109,11 +146,29 @@ uint64_t tcp_counter(const char *name)
 			if (strcmp(n, name))
 				continue;
 			fclose(f);
-			return strtoull(v, NULL, 10);
+			return strtoll(v, NULL, 10);
 		}
 	}
 	errno = ENOENT;
 	die("Tcp counter %s", name);
+}
+
+int64_t memory(const char *name)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	size_t len = strlen(name);
+	char line[256];
+
+	if (!f)
+		die("/proc/meminfo");
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, name, len) || line[len] != ':')
+			continue;
+		fclose(f);
+		return strtoll(line + len + 1, NULL, 10) * 1024;
+	}
+	errno = ENOENT;
+	die("%s", name);
 }
 
 static int compare(const void *a, const void *b)

@@ -12,7 +12,10 @@ int64_t now(void);
 void die(const char *format, ...)
 	__attribute__((format(printf, 1, 2), noreturn));
 
-/* A listener on 127.0.0.1:80; accepted sockets inherit its options */
+/* How long the CPUs have been idle since boot; the rest was instructions */
+int64_t idle(void);
+
+/* Accepted sockets inherit the listener's options */
 int pair_listener(uint32_t address, uint16_t port);
 
 struct pair {
@@ -22,6 +25,9 @@ struct pair {
 
 void pair_open(struct pair *p, int listener);
 
+/* @n connections to port 80 of as many loopback addresses as they need */
+struct pair *pairs_open(int n);
+
 /* Make close() of @fd send a RST instead of a FIN */
 void abortive(int fd);
 
@@ -29,7 +35,10 @@ void abortive(int fd);
 int tcp_state(int fd);
 
 /* A line of /proc/net/snmp's Tcp section, "InSegs" for instance */
-uint64_t tcp_counter(const char *name);
+int64_t tcp_counter(const char *name);
+
+/* A line of /proc/meminfo, in bytes */
+int64_t memory(const char *name);
 
 /* Sorts @n values and returns the one in the middle */
 int64_t median(int64_t *values, int n);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * How long the client's socket outlives its peer's close(): connections over
- * loopback, one after the other; the server end closes, and the client end
- * is waited for until it is dead.
+ * loopback, one after the other; a request and a response, the server end
+ * closes, and the client end is waited for until it is dead.
  *
  * resets [-mr] [-w MS] [N]: prints "MEDIAN MIN MAX DEAD N" in nanoseconds.
  *	-r	the server sends RST itself: what a reset costs at least
@@ -23,6 +23,15 @@
 
 static int wait_ms = 10000;
 
+static void exchange(int from, int to)
+{
+	char bytes[100] = "";
+
+	if (write(from, bytes, sizeof(bytes)) != sizeof(bytes) ||
+	    read(to, bytes, sizeof(bytes)) != sizeof(bytes))
+		die("request and response");
+}
+
 /* Until the socket is dead; -1 if it does not die in time */
 static int64_t outlive(int listener, bool rst, bool mark)
 {
@@ -35,7 +44,9 @@ static int64_t outlive(int listener, bool rst, bool mark)
 	if (rst)
 		abortive(pair.server);
 	p.fd = pair.client;
-	poll(&p, 1, 0);			/* nothing; warms up the path */
+	exchange(pair.client, pair.server);
+	exchange(pair.server, pair.client);
+	poll(&p, 1, 100);		/* until the last ACK is sent */
 	if (mark)
 		sched_get_priority_max(SCHED_FIFO);
 	t0 = now();

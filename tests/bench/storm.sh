@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# N idle connections whose server closes all of them.
+# Prints CONTENDER|N|open|close|drain|busy|late|memory|left, as storm.c says.
+# storm.sh N [CONTENDER...]
+set -eu
+cd "$(dirname "$0")"
+. ./contenders.sh
+
+n=$1
+shift
+sysctl -qw fs.nr_open=8000000 net.ipv4.tcp_max_orphans=4000000
+for contender in "${@:-halfrst}"; do
+	case $contender in
+	# one sweep, as soon as the last FIN has come
+	sweep)	what=(nothing ./storm -w 1 \
+			-x 'sleep 0.1; ss -HK state close-wait >/dev/null') ;;
+	*)	what=("$contender" ./storm) ;;
+	esac
+	alone "${what[@]}" "$n" | awk -v OFS='|' -v c="$contender" -v n="$n" '
+		{ v[$1] = $2 }
+		END { print c, n, v["open"], v["close"], v["drain"],
+			v["busy"], v["late"], v["memory"], v["left"] }'
+done
