@@ -163,7 +163,7 @@ shell()
 	 192.0.2.2                         closes what is idle for 2 seconds
 
 	 phone CMD    run CMD on the phone, as root   phone iptables -t mangle -S
-	 alice CMD    the same as uid 10400           alice curl 198.51.100.2
+	 alice CMD    the same as uid 10400           alice nc -v 198.51.100.2 80
 	 server CMD   run CMD on the server           server ss -tan
 	 request      alice's client: a request, 4 s of silence, a request
 	 chain        install the MARK/CONNMARK/REJECT chain on the phone
