@@ -142,9 +142,9 @@ static void orphan_with_unsent_data(struct host *h, struct conn *c)
 	host_close(h, c->fd);
 	sleep_ms(1000);
 	peer_take_acks(c, 0);
-	peer_send(c, "F. 1:1(0) ack 1");
+	peer_send(c, "F. 1:1(0) ack 1 win 0");
 	peer_take_acks(c, 10);
-	peer_send(c, ". 2:2(0) ack 1 win 65535");
+	peer_send(c, ". 2:2(0) ack 1");
 }
 
 /* ---- closed after the FIN, within the grace ---- */
