@@ -620,7 +620,6 @@ int main(void)
 		cmocka_unit_test(md5_signed),
 		cmocka_unit_test(fast_open),
 		cmocka_unit_test(reuse_port),
-		cmocka_unit_test(held_locks),
 		cmocka_unit_test(snatched_locks),
 	};
 
