@@ -83,6 +83,7 @@ alone()
 		net.ipv4.ip_local_port_range='1024 65001' \
 		net.ipv4.tcp_max_tw_buckets=4000000
 	in_place "$contender" ip netns exec alone
+	sleep 1		# the last namespace is still being cleaned up
 	ip netns exec alone "$@" || rc=$?
 	removed "$contender"
 	ip netns del alone

@@ -3,7 +3,7 @@
 #
 # Instructions for each segment that is not a FIN.
 # Prints FRONT_END|CONTENDER|INSTRUCTIONS
-# packets.sh [ROUNDS]
+# packets.sh [N]
 set -eu
 cd "$(dirname "$0")"
 . ./contenders.sh
@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 for front_end in iptables-legacy iptables-nft; do
 	for contender in nothing rule halfrst bare bare-mark bare-halfrst \
 		rule50 halfrst50 bare50 bare-mark50 bare-halfrst50 chain; do
-		read -r _ _ each <<< "$(alone "$contender" ./packets "${1:-5000}")"
+		read -r each _ <<< "$(alone "$contender" ./packets "${1:-50}")"
 		echo "${front_end#iptables-}|$contender|$each"
 	done
 done

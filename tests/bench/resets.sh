@@ -57,6 +57,13 @@ exact()
 	' "$t/trace"
 }
 
+trace()
+{
+	echo "$1" >"$t/tracing_on"
+	echo "$1" >"$t/events/net/net_dev_start_xmit/enable"
+	echo "$1" >"$t/events/sock/inet_sock_set_state/enable"
+}
+
 # A tracepoint's own cost: the difference that all of them together make to
 # what the application sees, shared out.
 measure()
@@ -70,22 +77,20 @@ measure()
 		return
 	fi
 	echo >"$t/trace"
-	echo 1 >"$t/tracing_on"
+	trace 1
 	read -r with _ <<< "$(alone "$contender" ./resets "$@")"
-	echo 0 >"$t/tracing_on"
+	trace 0
 	IFS='|' read -r _ _ events <<< "$(exact 0)"
 	[ "$with" -lt "$median" ] || cost=$(((with - median) / (events + 1)))
 	IFS='|' read -r rst closed _ <<< "$(exact "$cost")"
 	echo "${front_end#iptables-}|$name|$median|$rst|$closed|$dead|$n"
 }
 
-echo 0 >"$t/tracing_on"
+trace 0
 echo x86-tsc >"$t/trace_clock"
 echo 'name == "lo"' >"$t/events/net/net_dev_start_xmit/filter"
-echo 1 >"$t/events/net/net_dev_start_xmit/enable"
 echo 'sport == 80 || dport == 80' \
 	>"$t/events/sock/inet_sock_set_state/filter"
-echo 1 >"$t/events/sock/inet_sock_set_state/enable"
 
 n=${1:-101}
 for front_end in iptables-legacy iptables-nft; do

@@ -13,9 +13,10 @@ shift
 sysctl -qw fs.nr_open=8000000 net.ipv4.tcp_max_orphans=4000000
 for contender in "${@:-halfrst}"; do
 	case $contender in
+	nothing) what=(nothing ./storm -w 1) ;;
 	# one sweep, as soon as the last FIN has come
 	sweep)	what=(nothing ./storm -w 1 \
-			-x 'sleep 0.1; ss -HK state close-wait >/dev/null') ;;
+			-x 'ss -HK state close-wait >/dev/null') ;;
 	*)	what=("$contender" ./storm) ;;
 	esac
 	alone "${what[@]}" "$n" | awk -v OFS='|' -v c="$contender" -v n="$n" '

@@ -3,8 +3,9 @@
 #
 # N sockets under --grace 60s: what their watches cost while they wait.
 # Prints NAME|VALUE: object (bytes of one watch), slab and table (bytes of
-# all), looks (for each socket), busy (instructions for each socket), done
-# (ns from the last FIN until the last is reset).
+# all), looks (for each socket), busy (instructions for each socket, its
+# peer's close() and its reset included), done (ns from the last FIN until the
+# last is reset).
 # waiting.sh N
 set -eu
 cd "$(dirname "$0")"
