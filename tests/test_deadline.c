@@ -72,9 +72,10 @@ static void unsent(void **state)
 
 	rule(h, ON_FIN "--deadline 3s");
 	client(&c, h, 0);
+	peer_send(&c, ". 1:1(0) ack 1 win 0");
+	app_write(&c, 100);
 	start = now_us();
 	peer_send(&c, "F. 1:1(0) ack 1 win 0");
-	app_write(&c, 100);
 	expect_reset(&c, start, 3000, 1);
 }
 
