@@ -52,7 +52,8 @@ without_licence()
 
 shell()
 {
-	sources | xargs grep -lE -m 1 '^#!.*/(ba)?sh' | xargs shellcheck
+	sources | xargs grep -lE -m 1 '^#!.*/(ba)?sh' |
+		xargs shellcheck -x -P SCRIPTDIR -P tests/bench
 }
 
 # Asks what the kernel has, not how it is called
