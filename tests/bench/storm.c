@@ -6,7 +6,8 @@
  * storm [-q] [-x COMMAND] [-w S] N: prints lines "NAME VALUE":
  *	open	ns for opening the N connections
  *	close	ns for closing the N server ends
- *	drain	ns from then until the last client end is dead, -1 for never
+ *	drain	ns from then until the last client end is dead, or until the
+ *		wait is over
  *	busy	ns of the CPUs' time from the first close to the last death
  *	late	longest ns that a thread of highest priority, which wants to
  *		run each millisecond, was kept waiting in that time
@@ -112,7 +113,7 @@ int main(int argc, char **argv)
 
 	printf("open %" PRId64 "\nclose %" PRId64 "\ndrain %" PRId64
 	       "\nbusy %" PRId64 "\nlate %lld\nmemory %lld\nleft %" PRId64 "\n",
-	       opened, closed - t0, left ? -1 : done - closed, busy, late,
+	       opened, closed - t0, done - closed, busy, late,
 	       before - least, left);
 	return 0;
 }
