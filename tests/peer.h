@@ -114,6 +114,14 @@ void peer_connect(struct conn *c, struct peer *p, uint16_t port, int options);
 #define peer_send_twisted(c, twist, ...) \
 	peer_send_at(c, __FILE__, __LINE__, twist, __VA_ARGS__)
 
+/*
+ * TCP delays the ACK of the FIN to the next timer tick at least, and on a
+ * connection that never received data no longer.  When that tick comes just
+ * then, the ACK precedes the reset.  Only test_one_packet is about this, and
+ * sets peer_strict; elsewhere one such ACK before a reset is overlooked.
+ */
+extern bool peer_strict;
+
 /* The next segment on this connection is this one; returns it */
 #define peer_expect(c, ...) \
 	peer_expect_at(c, __FILE__, __LINE__, PEER_PATIENCE, __VA_ARGS__)
