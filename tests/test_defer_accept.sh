@@ -104,7 +104,6 @@ send_later()
 stall()
 {
 	exec 3<>"/dev/tcp/$1/80"
-	sleep 1
 	# the client believes in the connection, the server does not yet
 	ip netns exec server ss -tnH state syn-recv | grep -q . || exit 1
 	sleep 30
