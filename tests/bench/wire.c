@@ -118,7 +118,8 @@ int main(int argc, char **argv)
 	while (now() < closed + 120 * S) {
 		if (now() >= next) {
 			if (write(p.client, request, sizeof(request)) < 0)
-				said = strerrorname_np(errno);
+				said = errno == EPIPE ? "EPIPE" :
+				       strerror(errno);
 			else if (read(p.client, request, sizeof(request)) >= 0)
 				said = "sent, then EOF";
 			close(p.client);
