@@ -57,6 +57,7 @@
  * @deadline: in jiffies, 0 for never
  * @busy: how many looks in a row found the socket's lock held
  * @error: errno value for the application
+ * @pending: the last look found bytes pending
  * @dry_run: count and trace, do not reset
  *
  * Only the work item writes to a watch that is in the table, and it runs on
@@ -80,6 +81,7 @@ struct halfrst_watch {
 	u32			deadline;
 	u8			busy;
 	u8			error;
+	bool			pending;
 	bool			dry_run;
 };
 
@@ -200,6 +202,12 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	if (halfrst_exempt(sk))
 		return HALFRST_BY_EXEMPT;
 
+	/* Activity, and the FIN's acceptance, are noticed a quarter of the
+	 * grace late at most: the reset comes before 1.25 graces of silence.
+	 */
+	if (w->grace)
+		longest = clamp(w->grace / 4UL, FIRST_LOOK, longest);
+
 	if (sk->sk_state == TCP_ESTABLISHED) {
 		due = w->since + FIN_TIMEOUT;
 		if (time_after_eq(now, due))
@@ -211,19 +219,16 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	if (sk->sk_state != TCP_CLOSE_WAIT)
 		return HALFRST_BY_CLOSED;
 
+	/* The first look that finds nothing pending cannot tell since when */
 	*pending = halfrst_pending(sk);
-	if (*pending || tp->copied_seq != w->copied_seq ||
+	if (*pending || w->pending || tp->copied_seq != w->copied_seq ||
 	    tp->write_seq != w->write_seq) {
+		w->pending = *pending;
 		w->copied_seq = tp->copied_seq;
 		w->write_seq = tp->write_seq;
 		w->active = now;
 	}
 
-	/* A quarter of the grace: activity is noticed that much late at most,
-	 * so the reset comes before 1.25 graces of silence.
-	 */
-	if (w->grace)
-		longest = clamp(w->grace / 4UL, FIRST_LOOK, longest);
 	due = *pending ? now + longest : w->active + w->grace;
 	if (!*pending && time_after_eq(now, due))
 		return HALFRST_BY_QUIET;
@@ -334,6 +339,7 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 	w->grace = msecs_to_jiffies(info->grace);
 	w->deadline = msecs_to_jiffies(info->deadline);
 	w->busy = 0;
+	w->pending = false;
 	w->error = halfrst_errors[info->reset_with];
 	w->dry_run = info->flags & XT_HALFRST_DRY_RUN;
 	INIT_DELAYED_WORK(&w->look, halfrst_look);
