@@ -180,11 +180,12 @@ static unsigned long halfrst_step(const struct halfrst_watch *w,
  * Returns why the watch ends, or HALFRST_BY_FIN: look again in *step jiffies.
  */
 static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
-					 unsigned long *step, bool *pending)
+					 unsigned long *step)
 {
 	unsigned long now = jiffies, due, longest = LONGEST_STEP;
 	struct sock *sk = w->sk;
 	const struct tcp_sock *tp = tcp_sk(sk);
+	bool was_pending = w->pending;
 
 	/* Not ours if a process is inside the socket, perhaps for long: it
 	 * may be blocked in a page fault.  TCP's backlog waits for it, too.
@@ -220,17 +221,16 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 		return HALFRST_BY_CLOSED;
 
 	/* The first look that finds nothing pending cannot tell since when */
-	*pending = halfrst_pending(sk);
-	if (*pending || w->pending || tp->copied_seq != w->copied_seq ||
+	w->pending = halfrst_pending(sk);
+	if (w->pending || was_pending || tp->copied_seq != w->copied_seq ||
 	    tp->write_seq != w->write_seq) {
-		w->pending = *pending;
 		w->copied_seq = tp->copied_seq;
 		w->write_seq = tp->write_seq;
 		w->active = now;
 	}
 
-	due = *pending ? now + longest : w->active + w->grace;
-	if (!*pending && time_after_eq(now, due))
+	due = w->pending ? now + longest : w->active + w->grace;
+	if (!w->pending && time_after_eq(now, due))
 		return HALFRST_BY_QUIET;
 	if (w->deadline) {
 		unsigned long deadline = w->since + w->deadline;
@@ -275,14 +275,14 @@ static void halfrst_look(struct work_struct *work)
 					       struct halfrst_watch, look);
 	struct sock *sk = w->sk;
 	enum halfrst_reason reason;
-	bool reset, pending = false;
 	unsigned long step = 0;
+	bool reset;
 
 	if (READ_ONCE(halfrst_stopping))
 		return;		/* halfrst_watch_exit() takes the watch */
 
 	spin_lock_bh(&sk->sk_lock.slock);
-	reason = halfrst_judge(w, &step, &pending);
+	reason = halfrst_judge(w, &step);
 	reset = reason == HALFRST_BY_QUIET || reason == HALFRST_BY_DEADLINE;
 	if (reset && w->dry_run) {
 		reason = HALFRST_BY_DRY_RUN;
@@ -305,7 +305,7 @@ static void halfrst_look(struct work_struct *work)
 	if (reset &&
 	    READ_ONCE(sk->sk_prot)->diag_destroy(sk, w->error) == -ENOENT)
 		reason = HALFRST_BY_CLOSED;
-	else if (reason == HALFRST_BY_DEADLINE && pending)
+	else if (reason == HALFRST_BY_DEADLINE && w->pending)
 		halfrst_count(sock_net(sk), HALFRST_DEADLINE);
 	halfrst_end(w, reason);
 }
