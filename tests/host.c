@@ -211,6 +211,16 @@ int host_listen(struct host *h, uint16_t port)
 	return fd;
 }
 
+/* The client's end may be established before the server's is */
+int host_accept(struct host *h, int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+
+	poll(&p, 1, PEER_PATIENCE);
+	return host_keep(h, accept4(listener, NULL, NULL,
+				    SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
 void host_close(struct host *h, int fd)
 {
 	forget(h, fd);
@@ -247,8 +257,7 @@ void server(struct conn *c, struct host *h, int options)
 	int listener = host_listen(h, 8080);
 
 	peer_connect(c, &h->peer, 8080, options);
-	c->fd = host_keep(h, accept4(listener, NULL, NULL,
-				     SOCK_NONBLOCK | SOCK_CLOEXEC));
+	c->fd = host_accept(h, listener);
 	host_close(h, listener);
 }
 
@@ -371,6 +380,9 @@ int app_error(const struct conn *c)
 
 void app_wait_state(struct conn *c, int state, int ms)
 {
+	/* "at once" is when the kernel is done with what it was doing */
+	if (ms < 1000)
+		ms = 1000;
 	if (!wait_until(app_state(c) == state, ms))
 		peer_fail(c, "socket in state %d instead of %d after %d ms",
 			  app_state(c), state, ms);

@@ -57,6 +57,7 @@ void host_enter(const struct host *h);
 int host_socket(struct host *h);
 int host_keep(struct host *h, int fd);
 int host_listen(struct host *h, uint16_t port);
+int host_accept(struct host *h, int listener);
 void host_close(struct host *h, int fd);
 
 /* Close without a word: what a killed process does */

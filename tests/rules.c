@@ -78,7 +78,8 @@ void expect_counter_at(const char *file, int line, const char *name,
 {
 	char lines[1024];
 
-	if (counter(name) == value)
+	/* counted a moment after what was counted could be seen */
+	if (wait_until(counter(name) == value, 1000))
 		return;
 	snapshot(lines, sizeof(lines));
 	peer_fail_at(NULL, file, line, "%s is not %lu:\n%s", name, value,

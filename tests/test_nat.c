@@ -142,7 +142,7 @@ static void output_redirect(void **state)
 		len = host_address(h->kind, &a, VIRTUAL_IPV4, VIRTUAL_IPV6, 80);
 		connect(c.fd, (struct sockaddr *)&a, len);
 		app_wait_state(&c, TCP_ESTABLISHED, 1000);
-		server = host_keep(h, accept(listener, NULL, NULL));
+		server = host_accept(h, listener);
 		host_close(h, listener);
 		shutdown(server, SHUT_WR);
 		app_wait_state(&c, TCP_CLOSE, 1000);
