@@ -220,6 +220,16 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	if (sk->sk_state != TCP_CLOSE_WAIT)
 		return HALFRST_BY_CLOSED;
 
+	/* Waits in a listener's accept queue.  inet_csk_listen_stop() relies
+	 * on nobody owning such a socket's lock, which the destroy operation
+	 * would take: only when a process has accepted it, its time begins.
+	 */
+	if (!sk->sk_socket) {
+		w->active = now;
+		*step = halfrst_step(w, now, now + longest, longest);
+		return HALFRST_BY_FIN;
+	}
+
 	/* The first look that finds nothing pending cannot tell since when */
 	w->pending = halfrst_pending(sk);
 	if (w->pending || was_pending || tp->copied_seq != w->copied_seq ||
