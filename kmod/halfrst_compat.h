@@ -8,6 +8,7 @@
 #ifndef _HALFRST_COMPAT_H
 #define _HALFRST_COMPAT_H
 
+#include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <net/inet_hashtables.h>
 #include <net/inet6_hashtables.h>
@@ -96,6 +97,23 @@ static inline struct sock *halfrst_lookup6(struct net *net,
 #else
 # define HALFRST_WQ_FLAGS 0
 #endif
+
+/**
+ * halfrst_timer_stop - stop a timer and wait until its function is over
+ * @timer: one that nobody starts again, or only its own function
+ *
+ * timer_delete_sync(), which was del_timer_sync().
+ *
+ * Context: process context.
+ */
+static inline void halfrst_timer_stop(struct timer_list *timer)
+{
+#ifdef HALFRST_HAVE_TIMER_DELETE
+	timer_delete_sync(timer);
+#else
+	del_timer_sync(timer);
+#endif
+}
 
 /**
  * halfrst_ulp_readable - has a layer above TCP bytes for the application?

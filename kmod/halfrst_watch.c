@@ -3,8 +3,8 @@
  * From a socket to its reset: the only file that knows time.
  *
  * A watch is one socket whose peer has sent a FIN, looked at until it is
- * reset or let go.  Whoever looks runs in process context, on a work item of
- * the watch itself: the socket-destroy operation sleeps, and a work item
+ * reset or let go.  A timer looks, as TCP's own do, and a work item of the
+ * watch itself resets: the socket-destroy operation sleeps, and a work item
  * that is stuck on one socket's lock holds up no other.
  *
  * Who holds what:
@@ -13,8 +13,10 @@
  *    and none is left when it goes.
  *  - The namespace's table holds the watch.  Lookups run under RCU, hence
  *    a watch is freed a grace period after it left the table.
- *  - Only the work item takes a watch out of the table.  When the module
- *    goes, the work items are stopped first, and the table is emptied then.
+ *  - A watch has its timer pending or running, or its work item, never both:
+ *    whichever it is owns the watch and alone takes it out of the table.
+ *    When the module goes, both are stopped first, and the table is emptied
+ *    then.
  */
 #include <linux/errno.h>
 #include <linux/jiffies.h>
@@ -22,6 +24,7 @@
 #include <linux/module.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <net/mptcp.h>
 #include <net/net_namespace.h>
@@ -48,7 +51,8 @@
  * @since: when the FIN came, in jiffies
  * @active: when a look last found activity or pending bytes, in jiffies
  * @rcu: to free it, when no look needs @since and @active any more
- * @look: looks at the socket, and looks again
+ * @timer: looks at the socket, and looks again
+ * @work: looks at it and resets it
  * @hash: the connection's hash, which tells one life of a socket from the
  *        next (connect() after AF_UNSPEC)
  * @copied_seq: up to where the application had read
@@ -60,8 +64,8 @@
  * @pending: the last look found bytes pending
  * @dry_run: count and trace, do not reset
  *
- * Only the work item writes to a watch that is in the table, and it runs on
- * one CPU at a time: no lock.
+ * Only @timer or @work writes to a watch that is in the table, one of them at
+ * a time: no lock.
  */
 struct halfrst_watch {
 	struct rhash_head	node;
@@ -73,7 +77,8 @@ struct halfrst_watch {
 		};
 		struct rcu_head		rcu;
 	};
-	struct delayed_work	look;
+	struct timer_list	timer;
+	struct work_struct	work;
 	u32			hash;
 	u32			copied_seq;
 	u32			write_seq;
@@ -260,7 +265,7 @@ static void halfrst_free_rcu(struct rcu_head *rcu)
 			container_of(rcu, struct halfrst_watch, rcu));
 }
 
-/* The watch is over.  Process context. */
+/* The watch is over.  Softirq or process context. */
 static void halfrst_end(struct halfrst_watch *w, enum halfrst_reason reason)
 {
 	struct sock *sk = w->sk;
@@ -278,42 +283,74 @@ static void halfrst_end(struct halfrst_watch *w, enum halfrst_reason reason)
 	sock_put(sk);		/* perhaps the last thing that holds net */
 }
 
-/* Process context, one look at a time for each watch. */
-static void halfrst_look(struct work_struct *work)
+/* One look.  Softirq or process context.
+ *
+ * Returns why the socket is to be reset now, by the caller, or HALFRST_BY_FIN:
+ * the next look is set up, or the watch has ended.
+ */
+static enum halfrst_reason halfrst_look(struct halfrst_watch *w, bool reset)
 {
-	struct halfrst_watch *w = container_of(to_delayed_work(work),
-					       struct halfrst_watch, look);
 	struct sock *sk = w->sk;
 	enum halfrst_reason reason;
 	unsigned long step = 0;
-	bool reset;
-
-	if (READ_ONCE(halfrst_stopping))
-		return;		/* halfrst_watch_exit() takes the watch */
 
 	spin_lock_bh(&sk->sk_lock.slock);
 	reason = halfrst_judge(w, &step);
-	reset = reason == HALFRST_BY_QUIET || reason == HALFRST_BY_DEADLINE;
-	if (reset && w->dry_run) {
-		reason = HALFRST_BY_DRY_RUN;
-		reset = false;
+	if (reason == HALFRST_BY_QUIET || reason == HALFRST_BY_DEADLINE) {
+		if (w->dry_run)
+			reason = HALFRST_BY_DRY_RUN;
+		/* No write from here on: a request that came between the
+		 * decision and the reset would be accepted and lost.
+		 */
+		else if (reset)
+			WRITE_ONCE(sk->sk_shutdown,
+				   sk->sk_shutdown | SEND_SHUTDOWN);
 	}
-	/* No write from here on: a request that came between the decision
-	 * and the reset would be accepted and lost.
-	 */
-	if (reset)
-		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
 	spin_unlock_bh(&sk->sk_lock.slock);
 
-	if (reason == HALFRST_BY_FIN) {
-		queue_delayed_work(halfrst_wq, &w->look, step);
-		return;
+	switch (reason) {
+	case HALFRST_BY_QUIET:
+	case HALFRST_BY_DEADLINE:
+		return reason;
+	case HALFRST_BY_FIN:
+		mod_timer(&w->timer, jiffies + step);
+		break;
+	default:
+		halfrst_end(w, reason);
 	}
+	return HALFRST_BY_FIN;
+}
+
+/* Softirq.  The explicit RCU section is what halfrst_watch_stop() waits for. */
+static void halfrst_timer(struct timer_list *timer)
+{
+	struct halfrst_watch *w = container_of(timer, struct halfrst_watch,
+					       timer);
+
+	rcu_read_lock();
+	if (!READ_ONCE(halfrst_stopping) &&
+	    halfrst_look(w, false) != HALFRST_BY_FIN)
+		queue_work(halfrst_wq, &w->work);
+	rcu_read_unlock();
+}
+
+/* Process context.  Looks once more: much may have happened since the timer. */
+static void halfrst_work(struct work_struct *work)
+{
+	struct halfrst_watch *w = container_of(work, struct halfrst_watch,
+					       work);
+	struct sock *sk = w->sk;
+	enum halfrst_reason reason;
+
+	if (READ_ONCE(halfrst_stopping))
+		return;		/* halfrst_watch_exit() takes the watch */
+	reason = halfrst_look(w, true);
+	if (reason == HALFRST_BY_FIN)
+		return;
 	/* Takes the socket's lock, and sleeps if a process got hold of it
 	 * just now; that one may have closed the socket.
 	 */
-	if (reset &&
-	    READ_ONCE(sk->sk_prot)->diag_destroy(sk, w->error) == -ENOENT)
+	if (READ_ONCE(sk->sk_prot)->diag_destroy(sk, w->error) == -ENOENT)
 		reason = HALFRST_BY_CLOSED;
 	else if (reason == HALFRST_BY_DEADLINE && w->pending)
 		halfrst_count(sock_net(sk), HALFRST_DEADLINE);
@@ -329,7 +366,7 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 	struct rhashtable *watches = halfrst_watches(sock_net(sk));
 	const struct tcp_sock *tp = tcp_sk(sk);
 	struct halfrst_watch *w;
-	unsigned long first = 0;
+	unsigned long first;
 	int err;
 
 	if (rhashtable_lookup(watches, &sk, halfrst_watch_params))
@@ -352,7 +389,8 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 	w->pending = false;
 	w->error = halfrst_errors[info->reset_with];
 	w->dry_run = info->flags & XT_HALFRST_DRY_RUN;
-	INIT_DELAYED_WORK(&w->look, halfrst_look);
+	timer_setup(&w->timer, halfrst_timer, 0);
+	INIT_WORK(&w->work, halfrst_work);
 
 	sock_hold(sk);
 	err = rhashtable_lookup_insert_fast(watches, &w->node,
@@ -363,12 +401,15 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 		return err == -EEXIST ? HALFRST_REPEATED : HALFRST_NOMEM;
 	}
 	trace_halfrst_watch(sk, HALFRST_BY_FIN, 0);
-	/* The work item runs on this CPU, after this softirq and thereby
-	 * after TCP: normally the first look is the last.
-	 */
-	if (w->grace)
+	if (w->grace) {
 		first = clamp(w->grace / 4UL, 1UL, FIRST_LOOK);
-	queue_delayed_work(halfrst_wq, &w->look, first);
+		mod_timer(&w->timer, jiffies + first);
+	} else {
+		/* Runs on this CPU, after this softirq and thereby after TCP:
+		 * normally the first look is the last.
+		 */
+		queue_work(halfrst_wq, &w->work);
+	}
 	return HALFRST_FINS;
 }
 
@@ -408,12 +449,15 @@ static int __net_init halfrst_watch_net_init(struct net *net)
 	return rhashtable_init(halfrst_watches(net), &halfrst_watch_params);
 }
 
-/* The work item is stopped, so the watch is ours */
+/* What has not begun does nothing any more, so the watch is ours once neither
+ * runs.  The timer first: it may just be queueing the work item.
+ */
 static void halfrst_watch_abandon(void *ptr, void *arg)
 {
 	struct halfrst_watch *w = ptr;
 
-	cancel_delayed_work_sync(&w->look);
+	halfrst_timer_stop(&w->timer);
+	cancel_work_sync(&w->work);
 	trace_halfrst_forget(w->sk, HALFRST_BY_UNLOAD, halfrst_age(w));
 	sock_put(w->sk);
 	kmem_cache_free(halfrst_watch_cache, w);
@@ -474,10 +518,11 @@ err_cache:
  */
 void halfrst_watch_stop(void)
 {
-	/* From here on a look that begins ends at once, and those that began
-	 * earlier are over after the flush: nobody else frees a watch.
+	/* From here on a timer or a work item that begins ends at once, and
+	 * those that began earlier are over then: nobody else frees a watch.
 	 */
 	WRITE_ONCE(halfrst_stopping, true);
+	synchronize_rcu();
 	flush_workqueue(halfrst_wq);
 }
 
