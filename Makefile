@@ -4,6 +4,7 @@
 # make KDIR=/path/to/build ... for the kernel whose build folder that is
 # make install             DESTDIR= is honoured; uninstall takes it back
 # make demo|check|bench    see the scripts of these names
+# make deb                 Debian packages, in build/deb
 
 KDIR		?= /lib/modules/$(shell uname -r)/build
 PKG_CONFIG	?= pkg-config
@@ -75,6 +76,18 @@ clean:
 demo check bench:
 	./scripts/$@
 
+# From a copy: what is built leaves nothing here.
+DEB		:= build/deb
+
+deb:
+	rm -rf $(DEB)
+	mkdir -p $(DEB)/xt-halfrst
+	tar -c --exclude-vcs --exclude-vcs-ignores --exclude=./build . | \
+		tar -x -C $(DEB)/xt-halfrst
+	cd $(DEB)/xt-halfrst && dpkg-buildpackage -us -uc
+	rm -r $(DEB)/xt-halfrst
+	lintian --allow-root --fail-on error,warning $(DEB)/*.changes
+
 have-headers:
 	@[ -e $(UTSRELEASE) ] || { \
 		echo "$(KDIR): no kernel headers there." \
@@ -89,4 +102,4 @@ have-xtables:
 		exit 1; }
 
 .PHONY: all modules ext install install-modules install-ext uninstall clean \
-	demo check bench have-headers have-xtables
+	demo check bench deb have-headers have-xtables
