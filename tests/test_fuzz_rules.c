@@ -28,7 +28,7 @@
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netlink.h>
 
-#include "../kmod/xt_HALFRST.h"
+#include "xt_HALFRST.h"
 
 #define MESSAGE		4096
 
