@@ -3,6 +3,8 @@
 # make                     the module for the running kernel, and the extension
 # make KDIR=/path/to/build ... for the kernel whose build folder that is
 # make install             DESTDIR= is honoured; uninstall takes it back
+# make kmi-symbols         what the module needs of the kernel, as a symbol list
+#                          of Android's GKI
 # make demo|check|bench    see the scripts of these names
 # make deb                 Debian packages, in build/deb
 
@@ -15,6 +17,7 @@ CFLAGS		?= -O2 -g
 ifeq ($(origin CC),default)
 CC		:= $(CROSS_COMPILE)gcc
 endif
+NM		?= $(CROSS_COMPILE)nm
 
 # What uname -r will say: Debian's include/config/kernel.release differs
 UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
@@ -72,6 +75,12 @@ clean:
 		kmod/.*.cmd kmod/*.o.d kmod/*.ko kmod/*.mod kmod/*.mod.c \
 		kmod/modules.order
 	rm -rf .tmp_versions
+
+# The undefined symbols, and nothing else on stdout
+kmi-symbols:
+	@$(MAKE) modules >&2
+	@echo '[abi_symbol_list]'
+	@$(NM) -u $(MODULE) | awk '{ print "  " $$NF }' | LC_ALL=C sort -u
 
 demo check bench:
 	./scripts/$@
