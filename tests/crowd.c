@@ -15,6 +15,7 @@
 
 #include "crowd.h"
 
+#define MODULE		"/sys/module/xt_HALFRST"
 #define PORT		8080
 #define EACH_ADDRESS	10000	/* connections, of 28232 ephemeral ports */
 
@@ -42,6 +43,16 @@ long number_in(const char *path)
 		value = -1;
 	fclose(f);
 	return value;
+}
+
+bool built_in(void)
+{
+	return !access(MODULE, F_OK) && access(MODULE "/refcnt", F_OK);
+}
+
+bool referred_to(long n)
+{
+	return built_in() || number_in(MODULE "/refcnt") == n;
 }
 
 static long slab_number(const char *cache, const char *name)

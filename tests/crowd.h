@@ -48,6 +48,12 @@ long tcp_counter(const char *name);
 /* A number out of a file, -1 if it is not there */
 long number_in(const char *path);
 
+/* Is HALFRST part of the kernel, so that it never goes? */
+bool built_in(void);
+
+/* Do @n rules hold the module?  Nobody counts where it is built in. */
+bool referred_to(long n);
+
 /* Small and repeatable; never 0 */
 uint32_t chance(uint32_t *seed);
 

@@ -137,6 +137,10 @@ static void loading(void **state)
 	int loaded = 0, times = how_often(20, 500);
 
 	(void)state;
+	if (built_in()) {
+		print_message("# HALFRST is built in and cannot be unloaded\n");
+		skip();
+	}
 	no_faults();
 	set(SLAB "/ignore-gfp-wait", "N");
 	for (int i = 0; i < times; i++) {

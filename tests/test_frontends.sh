@@ -244,6 +244,18 @@ autoload()
 	"$ipt" -t mangle -F INPUT
 }
 
+# loads NAME CMD...: where there is something to load
+loads()
+{
+	if [ -d /sys/module/xt_HALFRST ] &&
+	   [ ! -e /sys/module/xt_HALFRST/refcnt ]; then
+		n=$((n + 1))
+		echo "ok $n - $1 # SKIP HALFRST is built in"
+	else
+		check "$@"
+	fi
+}
+
 alias_loads()
 {
 	unload && modprobe "$1" && [ -d /sys/module/xt_HALFRST ]
@@ -309,7 +321,7 @@ for backend in legacy nft; do
 	for family in iptables ip6tables; do
 		ipt=$family-$backend
 		cmd=$ipt
-		check "$ipt: loads the module" autoload
+		loads "$ipt: loads the module" autoload
 		check "$ipt: insert, list, check, delete" insert_list_delete
 		check "$ipt: a name with a dash" \
 			saved "--uid-owner $(id -u www-data)" \
@@ -346,8 +358,9 @@ for family in iptables ip6tables; do
 	check "$family-translate" translates
 done
 check "each front end shows its own rules" each_sees_its_own
-check "modprobe ipt_HALFRST" alias_loads ipt_HALFRST
-check "modprobe ip6t_HALFRST" alias_loads ip6t_HALFRST
+for alias in ipt_HALFRST ip6t_HALFRST; do
+	loads "modprobe $alias" alias_loads "$alias"
+done
 
 echo "1..$n"
 [ "$failed" -eq 0 ]

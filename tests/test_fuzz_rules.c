@@ -486,7 +486,7 @@ static void as_nobody(bool (*fuzz)(int), int n)
 		peer_fail(NULL, "fork: %s", strerror(errno));
 	assert_int_equal(status, 0);
 	/* its namespace, and every rule in it, goes */
-	wait_for(!number_in("/sys/module/xt_HALFRST/refcnt"), 10000);
+	wait_for(referred_to(0), 10000);
 }
 
 static void legacy(void **state)

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crowd.h"
 #include "host.h"
 #include "rules.h"
 
@@ -119,18 +120,6 @@ static void process_elsewhere(void **state)
 	expect_counter("resets", 1);
 }
 
-/* How many rules there are, in all namespaces together */
-static int references(void)
-{
-	FILE *f = fopen("/sys/module/xt_HALFRST/refcnt", "re");
-	int n = -1;
-
-	if (!f || fscanf(f, "%d", &n) != 1)
-		peer_fail(NULL, "no xt_HALFRST");
-	fclose(f);
-	return n;
-}
-
 /*
  * The namespace's last process dies with sockets being watched.  TCP keeps
  * orphans, and with them the namespace, until it gives up on their FINs.
@@ -142,7 +131,7 @@ static void deleted(void **state)
 
 	rule(h, ON_FIN);	/* loads the module */
 	/* this rule's is the only one, once earlier namespaces are gone */
-	wait_for(references() == 1, 1000000);
+	wait_for(referred_to(1), 1000000);
 	for (int i = 0; i < 10; i++) {
 		pid_t child = fork();
 
@@ -163,7 +152,7 @@ static void deleted(void **state)
 		assert_int_equal(status, 0);
 	}
 	/* the rules are gone when the namespaces are */
-	wait_for(references() == 1, 1000000);
+	wait_for(referred_to(1), 1000000);
 	expect_counter("watching", 0);
 }
 
