@@ -13,13 +13,14 @@
 #include <string.h>
 
 /* iptables' own build gives _INIT and makes _init a constructor; outside of
- * it that is up to the header's version.
+ * it that is up to the header's version. Where extensions are linked in they
+ * are called by name: a constructor would register the target twice.
  */
 #ifndef _INIT
 #define _INIT libxt_HALFRST_init
 #endif
 #include <xtables.h>
-#ifndef _init
+#if !defined(_init) && !defined(NO_SHARED_LIBS)
 #define _init __attribute__((constructor)) _INIT
 #endif
 
