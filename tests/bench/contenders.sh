@@ -6,6 +6,7 @@
 
 front_end=${front_end:-iptables-legacy}
 killer=
+iterator=/sys/fs/bpf/close_wait
 
 # in_place CONTENDER [COMMAND...]: COMMAND runs things in the namespace
 #	nothing
@@ -18,6 +19,7 @@ killer=
 #	grace		HALFRST --grace 60s
 #	chain		the five rules of the write-up
 #	ss		ss -K each second
+#	bpf		the iterator of bpf/close_wait.bpf.c each second
 in_place()
 {
 	local contender=$1 n=1 i fin='-p tcp --tcp-flags FIN FIN' what
@@ -42,6 +44,12 @@ in_place()
 		done &
 		killer=$!
 		return ;;
+	bpf)
+		while sleep 1; do
+			"$@" cat "$iterator" >/dev/null
+		done &
+		killer=$!
+		return ;;
 	*)
 		echo "no contender $contender" >&2
 		return 2 ;;
@@ -54,9 +62,24 @@ in_place()
 
 removed()
 {
-	[ "$1" = ss ] || return 0
+	case $1 in
+	ss|bpf)	;;
+	*)	return 0 ;;
+	esac
 	kill "$killer"
 	wait "$killer" || :
+}
+
+# Pin the iterator, whose object file is in $CLOSE_WAIT_BPF as base64, where
+# the kernel has what it needs
+have_bpf()
+{
+	[ ! -e "$iterator" ] || return 0
+	[ -n "${CLOSE_WAIT_BPF:-}" ] || return
+	grep -q ' bpf_sock_destroy$' /proc/kallsyms || return
+	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+	echo "$CLOSE_WAIT_BPF" | base64 -d >/tmp/close_wait.bpf.o
+	bpftool iter pin /tmp/close_wait.bpf.o "$iterator"
 }
 
 chain()

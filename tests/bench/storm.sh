@@ -17,6 +17,8 @@ for contender in "${@:-halfrst}"; do
 	# one sweep, as soon as the last FIN has come
 	sweep)	what=(nothing ./storm -w 1 \
 			-x 'ss -HK state close-wait >/dev/null') ;;
+	bpf)	have_bpf || continue
+		what=(nothing ./storm -w 1 -x "cat $iterator >/dev/null") ;;
 	*)	what=("$contender" ./storm) ;;
 	esac
 	alone "${what[@]}" "$n" | awk -v OFS='|' -v c="$contender" -v n="$n" '

@@ -30,7 +30,8 @@ network()
 }
 
 for rtt in 1 50 300; do
-	for contender in nothing chain ss halfrst; do
+	for contender in nothing chain ss bpf halfrst; do
+		[ "$contender" != bpf ] || have_bpf || continue
 		network $((rtt * 500))
 		in_place "$contender" ip netns exec near
 		./wire 192.0.2.2 | awk -v OFS='|' -v r="$rtt" \
