@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# In the guest of host_deb.sh, which gives it a Debian system with the packages
+# installed as a disk. As the kernel's first process: make that system the
+# root, of the kernel's own modprobe, too. After that: an iptables command is
+# all that a connection needs to be reset. Prints TAP.
+set -eu
+
+if [ $$ = 1 ]; then
+	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+	mount -t proc proc /proc
+	mount -t sysfs sys /sys
+	mountpoint -q /dev || mount -t devtmpfs dev /dev
+	modprobe -a virtio_pci virtio_blk
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		disk=$(grep -lx root /sys/block/*/serial 2>/dev/null) && break
+		sleep 0.2
+	done
+	disk=${disk%/serial}
+	mkdir /system
+	mount -t tmpfs -o size=90%,mode=755 system /system
+	tar -xf "/dev/${disk##*/}" -C /system
+	mkdir -p /system/{dev,out}
+	cp -R /init /halfrst /system
+	exec switch_root /system /init
+fi
+
+tmp=$(mktemp -d)
+n=0
+failed=0
+
+# check NAME CMD...: one TAP line; what CMD printed is shown if it fails
+check()
+{
+	local name=$1
+
+	shift
+	n=$((n + 1))
+	if "$@" >"$tmp/log" 2>&1; then
+		echo "ok $n - $name"
+	else
+		failed=$((failed + 1))
+		echo "not ok $n - $name"
+		head -n 30 "$tmp/log" | sed 's/^/# /'
+	fi
+}
+
+# Function bodies run with set -e switched off inside check: say && instead.
+
+loaded()
+{
+	[ -e /sys/module/xt_HALFRST ]
+}
+
+# The rule loads the module by its alias
+autoloads()
+{
+	! loaded && "$1" -t mangle -A INPUT -p tcp --tcp-flags FIN FIN \
+		-j HALFRST && loaded &&
+	[ "$("$1" -t mangle -S INPUT | tail -n 1)" = \
+		"-A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST" ]
+}
+
+# The server closes, the client does nothing
+resets()
+{
+	python3 - "$1" <<-'END'
+	import errno, socket, sys, time
+
+	def counters():
+	    with open("/proc/net/xt_halfrst") as f:
+	        return dict(line.split() for line in f)
+
+	family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+	s = socket.socket(family)
+	s.bind((sys.argv[1], 8080))
+	s.listen()
+	c = socket.socket(family)
+	c.connect(s.getsockname()[:2])
+	s.accept()[0].close()
+	for i in range(600):
+	    if counters()["resets"] != "0":
+	        break
+	    time.sleep(0.1)
+	print(counters())
+	try:
+	    c.send(b"x")
+	    sys.exit("the connection was not reset")
+	except OSError as e:
+	    sys.exit(e.errno != errno.EPIPE or counters()["resets"] != "1")
+	END
+}
+
+goes()
+{
+	"$1" -t mangle -F INPUT && modprobe -r xt_HALFRST && ! loaded
+}
+
+# The alternatives that iptables' package has set, and the other front end
+for cmd in iptables ip6tables iptables-legacy ip6tables-legacy; do
+	case $cmd in
+	ip6*) address=::1 ;;
+	*) address=127.0.0.1 ;;
+	esac
+	check "$cmd ($("$cmd" -V)) loads the module" autoloads "$cmd"
+	check "$cmd: half-closed by $address, reset" resets "$address"
+	check "$cmd: no rule, no module" goes "$cmd"
+done
+echo "1..$n"
+[ $failed -eq 0 ]
