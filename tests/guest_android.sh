@@ -60,15 +60,28 @@ only_iptables()
 }
 
 # The fifth byte of an ELF file: 1 for 32 bits, 2 for 64
-class()
+runs()
 {
-	od -An -tu1 -j4 -N1 "$phone/$arch/xtables-legacy-multi" | tr -d ' '
+	local multi=$arch/xtables-legacy-multi
+
+	[ "$(od -An -tu1 -j4 -N1 "$phone/$multi" | tr -d ' ')" = "$1" ] &&
+	[ "$(chroot "$phone" "/$multi" ip6tables -V)" = \
+		"$(with "$arch" ip6tables -V)" ]
 }
 
 # with ARCH PROGRAM ARG...
 with()
 {
 	chroot "$phone" "/$1/$2" "${@:3}"
+}
+
+# The lock's file is where Android has it, or where one says
+locks()
+{
+	! flock "$phone/system/etc/xtables.lock" \
+		chroot "$phone" "/$arch/iptables" -t mangle -F &&
+	flock "$phone/system/etc/xtables.lock" env XTABLES_LOCKFILE=/lock \
+		chroot "$phone" "/$arch/iptables" -t mangle -F
 }
 
 # The rule in the chain as its options say, or nothing
@@ -199,7 +212,9 @@ programs()
 	local bits=$1 other=$3
 	arch=$2
 
-	check "$bits bits: a static program" [ "$(class)" = $((bits / 32)) ]
+	check "$bits bits: runs by name and by first argument" \
+		runs $((bits / 32))
+	check "$bits bits: locks what Android locks" locks
 	for family in iptables ip6tables; do
 		check "$bits bits, $family: insert, list, check, delete" \
 			one_by_one
