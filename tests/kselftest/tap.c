@@ -85,7 +85,8 @@ __attribute__((constructor)) static void begin(void)
 	pid_t test;
 
 	setenv("CMOCKA_MESSAGE_OUTPUT", "TAP", 1);
-	if (pipe(out) || (test = fork()) < 0) {
+	test = pipe(out) ? -1 : fork();
+	if (test < 0) {
 		perror("# pipe or fork");
 		_exit(FAILED);
 	}
