@@ -78,8 +78,10 @@ with()
 # The lock's file is where Android has it, or where one says
 locks()
 {
+	with "$arch" iptables -t mangle -F &&
 	! flock "$phone/system/etc/xtables.lock" \
-		chroot "$phone" "/$arch/iptables" -t mangle -F &&
+		chroot "$phone" "/$arch/iptables" -t mangle -F 2>"$tmp/error" &&
+	grep -q 'holding the xtables lock' "$tmp/error" &&
 	flock "$phone/system/etc/xtables.lock" env XTABLES_LOCKFILE=/lock \
 		chroot "$phone" "/$arch/iptables" -t mangle -F
 }
@@ -169,8 +171,8 @@ refusals()
 {
 	refused 'integer with a unit' -A INPUT -p tcp -j HALFRST --grace 5 &&
 	refused 'unknown option' -A INPUT -p tcp -j HALFRST --frobnicate &&
-	refused . -A INPUT -p udp -j HALFRST &&
-	refused . -A OUTPUT -p tcp -j HALFRST
+	refused 'Invalid argument' -A INPUT -p udp -j HALFRST &&
+	refused 'Invalid argument' -A OUTPUT -p tcp -j HALFRST
 }
 
 # The error is the one that the rule chose, and the kernel counted one reset
