@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Print, every time that one changes: time, the client's port and the state
-of each TCP socket in this network namespace.  Asks every two milliseconds, as
-the kernel has no event for the end of a FIN_WAIT_2 or TIME_WAIT socket."""
+of each TCP socket in this network namespace.  Asks every two milliseconds, or
+as many as the argument says: the kernel has no event for the end of a
+FIN_WAIT_2 or TIME_WAIT socket."""
 
 import os
+import sys
 import time
 
 STATES = ("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT_1",
@@ -24,6 +26,7 @@ def sockets(fd):
 
 
 def main():
+    pause = float(sys.argv[1] if len(sys.argv) > 1 else 2) / 1000
     fd = os.open("/proc/net/tcp", os.O_RDONLY)
     seen = {}
     print("# time port state", flush=True)
@@ -34,7 +37,7 @@ def main():
                 print(f"{time.time():.6f}", port, now.get(port, "gone"),
                       flush=True)
         seen = now
-        time.sleep(0.002)
+        time.sleep(pause)
 
 
 main()
