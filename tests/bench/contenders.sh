@@ -6,7 +6,8 @@
 
 front_end=${front_end:-iptables-legacy}
 killer=
-iterator=/sys/fs/bpf/close_wait
+# not below /sys, which "ip netns exec" mounts anew
+iterator=/run/bpf/close_wait
 
 # in_place CONTENDER [COMMAND...]: COMMAND runs things in the namespace
 #	nothing
@@ -77,7 +78,8 @@ have_bpf()
 	[ ! -e "$iterator" ] || return 0
 	[ -n "${CLOSE_WAIT_BPF:-}" ] || return
 	grep -q ' bpf_sock_destroy$' /proc/kallsyms || return
-	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+	mkdir -p "${iterator%/*}"
+	mount -t bpf bpf "${iterator%/*}"
 	echo "$CLOSE_WAIT_BPF" | base64 -d >/tmp/close_wait.bpf.o
 	bpftool iter pin /tmp/close_wait.bpf.o "$iterator"
 }
