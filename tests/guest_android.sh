@@ -80,10 +80,11 @@ locks()
 {
 	with "$arch" iptables -t mangle -F &&
 	! flock "$phone/system/etc/xtables.lock" \
-		chroot "$phone" "/$arch/iptables" -t mangle -F 2>"$tmp/error" &&
+		chroot "$phone" "/$arch/iptables" -w 1 -t mangle -F \
+		2>"$tmp/error" &&
 	grep -q 'holding the xtables lock' "$tmp/error" &&
 	flock "$phone/system/etc/xtables.lock" env XTABLES_LOCKFILE=/lock \
-		chroot "$phone" "/$arch/iptables" -t mangle -F
+		chroot "$phone" "/$arch/iptables" -w 1 -t mangle -F
 }
 
 # The rule in the chain as its options say, or nothing
