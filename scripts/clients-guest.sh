@@ -15,7 +15,6 @@ set -eu
 . "$(dirname "$0")/demo-guest.sh" :
 
 host=198.51.100.2
-http=GET,GET,GET,GET,POST,POST,POST	# the first one opens the connection
 java=/usr/lib/jvm/default-java/bin
 classes=/run/jvm:/usr/share/java/okhttp.jar:/usr/share/java/okio.jar
 postgres=$(echo /usr/lib/postgresql/*/bin)
@@ -126,7 +125,8 @@ serve_haproxy()
 		http-request wait-for-body time 5s if METH_POST
 		http-request return status 200 content-type text/plain string "picture"
 	END
-	start server haproxy -db -q -f /run/haproxy-server.conf >/run/served
+	start server haproxy -db -f /run/haproxy-server.conf \
+		>/run/served 2>/run/haproxy.log
 }
 
 serve_lighttpd()
@@ -140,6 +140,7 @@ serve_lighttpd()
 	cat >/run/lighttpd.conf <<-'END'
 	server.document-root = "/run/www"
 	server.port = 80
+	server.errorlog = "/run/lighttpd.log"
 	server.modules = ("mod_accesslog")
 	server.max-keep-alive-idle = 2
 	accesslog.filename = "/run/served"
@@ -174,7 +175,7 @@ serve_backend()
 postgres()
 {
 	bob server "$postgres/pg_ctl" -D /run/pg/data -w -l /run/pg/log \
-		"$@" >/run/pg/ctl
+		"$@" >/run/pg/ctl 2>&1
 }
 
 serve_restart()
@@ -182,7 +183,7 @@ serve_restart()
 	rm -rf /run/pg
 	install -d -o bob /run/pg
 	bob server "$postgres/initdb" -D /run/pg/data -A trust -N --no-locale \
-		-E UTF8 >/run/initdb
+		-E UTF8 >/run/initdb 2>&1
 	printf '%s\n' "listen_addresses = '*'" 'port = 80' \
 		"unix_socket_directories = '/run/pg'" \
 		'autovacuum = off' >>/run/pg/data/postgresql.conf
@@ -235,46 +236,59 @@ again_redis()
 }
 
 #
-# Clients: run_NAME prints the lines that clients-http.py explains.
+# Clients: run_NAME SERVER prints the lines that clients-http.py explains.
 #
+
+# The first request opens the connection. lighttpd keeps none after a POST to
+# a file.
+methods()
+{
+	case $1 in
+	lighttpd) echo GET,GET,GET,GET ;;
+	*)	echo GET,GET,GET,GET,POST,POST,POST ;;
+	esac
+}
 
 run_http()
 {
-	alice python3 "$here/clients-http.py" "$1" "http://$host" 6 "$http"
+	alice python3 "$here/clients-http.py" "$1" "http://$host" 6 \
+		"$(methods "$2")"
 }
 
-run_curl() { run_http curl; }
-run_urllib3() { run_http urllib3; }
-run_httpclient() { run_http httpclient; }
+run_curl() { run_http curl "$1"; }
+run_urllib3() { run_http urllib3 "$1"; }
+run_httpclient() { run_http httpclient "$1"; }
 
 run_haproxy()
 {
 	bob phone python3 "$here/clients-http.py" fresh http://127.0.0.1:8080 \
-		6 "$http"
+		6 "$(methods "$1")"
 }
 
 run_node()
 {
-	alice node "$here/clients-node.js" "http://$host" 6 "$http"
+	alice node "$here/clients-node.js" "http://$host" 6 "$(methods "$1")"
 }
 
 jvm()
 {
 	[ -d /run/jvm ] || "$java/javac" -d /run/jvm -cp "$classes" \
 		"$here/clients-jvm.java"
-	alice "$java/java" -cp "$classes" Clients "$1" "http://$host" 6 "$http"
+	alice "$java/java" -cp "$classes" Clients "$1" "http://$host" 6 \
+		"$(methods "$2")"
 }
 
-run_okhttp() { jvm okhttp; }
-run_java() { jvm java; }
+run_okhttp() { jvm okhttp "$1"; }
+run_java() { jvm java "$1"; }
 
 # After each answer the server goes and comes, then alice has 2 s of nothing
 data()
 {
-	local client=$1 server=$2 line
+	local client=$1 server=$2 line pid
 
 	coproc ALICE { alice python3 "$here/clients-data.py" "$client" \
 		"$host" 4; }
+	pid=$ALICE_PID	# which is unset when it ends
 	while read -r line <&"${ALICE[0]}"; do
 		echo "$line"
 		case $line in
@@ -284,7 +298,7 @@ data()
 		esac
 		echo go >&"${ALICE[1]}"
 	done
-	wait "$ALICE_PID"
+	wait "$pid"
 }
 
 run_psycopg2() { data psycopg2 "$1"; }
