@@ -332,7 +332,7 @@ run_case()
 	[ "$rule" = none ] || ip netns exec phone cat /proc/net/xt_halfrst \
 		>"$base.counters"
 	! declare -F "stop_$server" >/dev/null || "stop_$server"
-	kill "${pids[@]}"
+	kill "${pids[@]}" 2>/dev/null || :	# Redis was started again
 	wait "${pids[@]}" || :
 	pids=()
 	if [ -e /run/served ]; then
