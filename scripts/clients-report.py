@@ -151,11 +151,9 @@ def table(found):
         values = values[:2 * len(FIGURES)]
         cells = [CLIENTS[client], SERVERS[server], method]
         for name, a, b in zip(FIGURES, values[::2], values[1::2]):
-            of = f" of {rounds}" if name in ("lost", "twice", "void") else ""
-            if of and a == b == "0":
-                cells.append("0")
-            elif a == b:
-                cells.append(a + of)
+            of = f" of {rounds}" if name in ("lost", "twice") else ""
+            if a == b:
+                cells.append(a + (of if a != "0" else ""))
             else:
                 cells.append(f"{a} → {b}{of}")
         yield cells
