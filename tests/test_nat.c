@@ -9,6 +9,10 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -157,19 +161,16 @@ static void output_redirect(void **state)
 	expect_counter("no_socket", 0);
 }
 
-/* The peer comes in through a redirected port */
-static void prerouting_redirect(void **state)
+/* The peer connects to @port, which ends at the local server's */
+static void server_in_each_table(struct host *h, uint16_t port)
 {
-	struct host *h = *state;
-	struct conn c;
 	int listener = host_listen(h, 8080);
+	struct conn c;
 
-	rule(h, "-t nat -A PREROUTING -p tcp --dport 80 "
-	     "-j REDIRECT --to-ports 8080");
 	EACH_TABLE {
 		rule(h, "-t %s -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST",
 		     tables[i]);
-		peer_connect(&c, &h->peer, 80, 0);
+		peer_connect(&c, &h->peer, port, 0);
 		c.fd = host_keep(h, accept4(listener, NULL, NULL,
 					    SOCK_NONBLOCK));
 		peer_send(&c, "F. 1:1(0) ack 1");
@@ -181,29 +182,25 @@ static void prerouting_redirect(void **state)
 	expect_counter("no_socket", 0);
 }
 
+/* The peer comes in through a redirected port */
+static void prerouting_redirect(void **state)
+{
+	struct host *h = *state;
+
+	rule(h, "-t nat -A PREROUTING -p tcp --dport 80 "
+	     "-j REDIRECT --to-ports 8080");
+	server_in_each_table(h, 80);
+}
+
 /* The local server sees every client as one address: SNAT behind INPUT */
 static void input_snat(void **state)
 {
 	struct host *h = *state;
-	struct conn c;
-	int listener = host_listen(h, 8080);
 
 	route();
 	rule(h, "-t nat -A INPUT -p tcp --dport 8080 -j SNAT --to-source %s",
 	     v6(h) ? VIRTUAL_IPV6 : VIRTUAL_IPV4);
-	EACH_TABLE {
-		rule(h, "-t %s -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST",
-		     tables[i]);
-		peer_connect(&c, &h->peer, 8080, 0);
-		c.fd = host_keep(h, accept4(listener, NULL, NULL,
-					    SOCK_NONBLOCK));
-		peer_send(&c, "F. 1:1(0) ack 1");
-		peer_expect(&c, "R. 1:1(0) ack 2");
-		app_wait_state(&c, TCP_CLOSE, 0);
-		expect_counter("resets", i + 1);
-		rule(h, "-t %s -F INPUT", tables[i]);
-	}
-	expect_counter("no_socket", 0);
+	server_in_each_table(h, 8080);
 }
 
 /* Tracked but not translated, and not tracked at all */
@@ -225,6 +222,210 @@ static void conntrack_without_nat(void **state)
 	expect_counter("resets", 2);
 }
 
+/*
+ * Namespaces on a bridge, as Docker and kube-proxy make them; real TCP at
+ * both ends.  A service's virtual address is translated on the host, and who
+ * connects to it is masqueraded:
+ *
+ *	  pod1 ── bridge of the host ── pod2, the service on 8080
+ *	10.1.1.2      10.1.1.1        10.1.1.3
+ */
+static void pods(struct host *h)
+{
+	run("ip link add br0 type bridge && ip link set br0 up && "
+	    "ip addr add 10.1.1.1/24 dev br0 && "
+	    "ip addr add 2001:db8:2::1/64 dev br0 nodad");
+	set("/proc/sys/net/ipv4/ip_forward", "1");
+	set("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+	for (int i = 1; i <= 2; i++) {
+		/* there is one if a test before this one has failed */
+		run("[ ! -e /run/netns/pod%d ] || ip netns del pod%d", i, i);
+		run("ip netns add pod%d && ip link add pod%d type veth "
+		    "peer name eth0 netns pod%d && "
+		    "ip link set pod%d master br0 up", i, i, i, i);
+		run("ip -n pod%d addr add 10.1.1.%d/24 dev eth0 && "
+		    "ip -n pod%d addr add 2001:db8:2::%d/64 dev eth0 nodad && "
+		    "ip -n pod%d link set lo up && "
+		    "ip -n pod%d link set eth0 up && "
+		    "ip -n pod%d route add default via 10.1.1.1 && "
+		    "ip -n pod%d route add default via 2001:db8:2::1",
+		    i, i + 1, i, i + 1, i, i, i, i);
+	}
+	rule(h, "-t nat -N SERVICES");
+	rule(h, "-t nat -A SERVICES -p tcp -d %s --dport 80 "
+	     "-j DNAT --to-destination %s:8080",
+	     v6(h) ? VIRTUAL_IPV6 : VIRTUAL_IPV4,
+	     v6(h) ? "[2001:db8:2::3]" : "10.1.1.3");
+	rule(h, "-t nat -A PREROUTING -j SERVICES");
+	rule(h, "-t nat -A OUTPUT -j SERVICES");
+	rule(h, "-t nat -A POSTROUTING -p tcp --dport 8080 -j MASQUERADE");
+	/* the host's own way to what never leaves it */
+	run("ip route add %s dev br0", v6(h) ? VIRTUAL_IPV6 : VIRTUAL_IPV4);
+}
+
+static void pods_down(void)
+{
+	run("ip netns del pod1 && ip netns del pod2");
+}
+
+static void enter(const struct host *h, int pod)
+{
+	char path[32];
+	int fd;
+
+	if (!pod) {
+		host_enter(h);
+		return;
+	}
+	snprintf(path, sizeof(path), "/run/netns/pod%d", pod);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(setns(fd, CLONE_NEWNET), 0);
+	close(fd);
+}
+
+/*
+ * Connects @from one namespace to the service in @to; the process stays in
+ * @from.
+ */
+static void connect_pods(struct conn *c, struct conn *s, struct host *h,
+			 int from, int to, const char *ipv4, const char *ipv6)
+{
+	struct sockaddr_storage a;
+	socklen_t len;
+	int listener;
+
+	enter(h, to);
+	listener = host_socket(h);
+	len = host_address(h->kind, &a, "0.0.0.0", "::", 8080);
+	assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	enter(h, from);
+	memset(c, 0, sizeof(*c));
+	memset(s, 0, sizeof(*s));
+	c->peer = s->peer = &h->peer;
+	c->fd = host_socket(h);
+	len = host_address(h->kind, &a, ipv4, ipv6, 80);
+	connect(c->fd, (struct sockaddr *)&a, len);
+	app_wait_state(c, TCP_ESTABLISHED, 5000);
+	s->fd = host_accept(h, listener);
+	host_close(h, listener);
+}
+
+/* @near has the rule, and its peer has said FIN: both ends get rid of it */
+static void both_reset(struct conn *near, struct conn *far)
+{
+	char byte;
+
+	assert_int_equal(shutdown(far->fd, SHUT_WR), 0);
+	app_wait_state(near, TCP_CLOSE, 5000);
+	app_read_eof(near);
+	app_write_fails(near, EPIPE);
+	wait_for(read(far->fd, &byte, 1) == -1 && errno == ECONNRESET, 5000);
+}
+
+static void service_from_pod(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	enter(h, 1);
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
+	both_reset(&c, &s);
+	expect_counter("resets", 1);
+	expect_counter("no_socket", 0);
+	enter(h, 0);
+	pods_down();
+}
+
+/* The rule sees the service's real address and the host's own port */
+static void service_from_host(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 0, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
+	both_reset(&c, &s);
+	expect_counter("resets", 1);
+	expect_counter("no_socket", 0);
+	pods_down();
+}
+
+/* The service's own rule, its client being masqueraded */
+static void service_itself(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	enter(h, 2);
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
+	both_reset(&s, &c);
+	enter(h, 2);
+	expect_counter("resets", 1);
+	expect_counter("no_socket", 0);
+	enter(h, 0);
+	pods_down();
+}
+
+/* A pod is a client of its own service: out to the host and back */
+static void service_from_itself(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	enter(h, 2);
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 2, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
+	both_reset(&c, &s);
+	expect_counter("resets", 1);
+	expect_counter("no_socket", 0);
+	enter(h, 0);
+	pods_down();
+}
+
+/* A server of the host behind REDIRECT, its client in a pod */
+static void redirect_from_pod(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	rule(h, "-t nat -I PREROUTING -i br0 -p tcp --dport 80 "
+	     "-j REDIRECT --to-ports 8080");
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 1, 0, "10.1.1.1", "2001:db8:2::1");
+	both_reset(&s, &c);
+	enter(h, 0);
+	expect_counter("resets", 1);
+	expect_counter("no_socket", 0);
+	pods_down();
+}
+
+/* What the host forwards is not its own: its rule never sees these FINs */
+static void forwarded(void **state)
+{
+	struct host *h = *state;
+	struct conn c, s;
+
+	pods(h);
+	rule(h, ON_FIN);
+	connect_pods(&c, &s, h, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
+	assert_int_equal(shutdown(s.fd, SHUT_WR), 0);
+	app_wait_state(&c, TCP_CLOSE_WAIT, 5000);
+	sleep_ms(2000);
+	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+	enter(h, 0);
+	expect_counter("fins", 0);
+	pods_down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +436,12 @@ int main(void)
 		ON_ALL(prerouting_redirect),
 		ON_ALL(input_snat),
 		ON_ALL(conntrack_without_nat),
+		ON_ALL(service_from_pod),
+		ON_ALL(service_from_host),
+		ON_ALL(service_itself),
+		ON_ALL(service_from_itself),
+		ON_ALL(redirect_from_pod),
+		ON_ALL(forwarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
