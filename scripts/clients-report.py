@@ -94,8 +94,10 @@ class Case:
                     requests.append(line.rstrip("\n").split("\t"))
         closed = dead(base)
         # The first request opens a connection; each of the others comes
-        # after the server has closed the connection before it.
-        if len(closed) != len(requests) - 1:
+        # after the server has closed the connection before it. The last
+        # connection dies with its client, HAProxy's on the phone by nginx.
+        wanted = len(requests) - (".backend." not in os.path.basename(base))
+        if len(closed) != wanted:
             sys.exit(f"{base}: {len(requests)} requests, but "
                      f"{len(closed)} connections that the server closed")
         self.methods = defaultdict(lambda: defaultdict(list))
