@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# slow: cross-compiles iptables twice, boots arm64
 #
 # Android's user space: the extension as a part of iptables itself, in one
 # static program for arm64 and one for 32-bit arm. Builds them here, then boots

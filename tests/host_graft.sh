@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# slow: unpacks and configures two kernel trees
 #
 # scripts/graft on real kernel trees: in, again, out, as a patch, and where it
 # must refuse; what the kernel's own tools say about the grafted files; with

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# slow: builds a kernel tree's selftests
 #
 # The tests as kselftests: built and installed out of a grafted kernel tree,
 # run by its runner in a guest; what they print is read by the kernel's own
