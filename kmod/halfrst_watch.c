@@ -40,6 +40,7 @@
 #define CREATE_TRACE_POINTS
 #include "halfrst_trace.h"
 
+#define EXACT		64		/* jiffies that a timer keeps to */
 #define FIRST_LOOK	msecs_to_jiffies(10)
 #define LONGEST_STEP	(60 * HZ)
 #define FIN_TIMEOUT	(60 * HZ)	/* for a FIN to take effect */
@@ -53,6 +54,7 @@
  * @rcu: to free it, when no look needs @since and @active any more
  * @timer: looks at the socket, and looks again
  * @work: looks at it and resets it
+ * @due: when the next look is due, in jiffies
  * @hash: the connection's hash, which tells one life of a socket from the
  *        next (connect() after AF_UNSPEC)
  * @copied_seq: up to where the application had read
@@ -79,6 +81,7 @@ struct halfrst_watch {
 	};
 	struct timer_list	timer;
 	struct work_struct	work;
+	unsigned long		due;
 	u32			hash;
 	u32			copied_seq;
 	u32			write_seq;
@@ -259,6 +262,20 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	return HALFRST_BY_FIN;
 }
 
+/* Sleep until the look that is due.  A timer is late by up to an eighth of its
+ * time, and brings many together in one softirq that is long enough to hold up
+ * the reception of packets.  So stop early and go on: looks are as far apart
+ * as the FINs were.
+ */
+static void halfrst_sleep(struct halfrst_watch *w)
+{
+	unsigned long now = jiffies, left = w->due - now;
+
+	if (left > EXACT)
+		left -= left / 8;
+	mod_timer(&w->timer, now + left);
+}
+
 static void halfrst_free_rcu(struct rcu_head *rcu)
 {
 	kmem_cache_free(halfrst_watch_cache,
@@ -313,7 +330,8 @@ static enum halfrst_reason halfrst_look(struct halfrst_watch *w, bool reset)
 	case HALFRST_BY_DEADLINE:
 		return reason;
 	case HALFRST_BY_FIN:
-		mod_timer(&w->timer, jiffies + step);
+		w->due = jiffies + step;
+		halfrst_sleep(w);
 		break;
 	default:
 		halfrst_end(w, reason);
@@ -328,8 +346,11 @@ static void halfrst_timer(struct timer_list *timer)
 					       timer);
 
 	rcu_read_lock();
-	if (!READ_ONCE(halfrst_stopping) &&
-	    halfrst_look(w, false) != HALFRST_BY_FIN)
+	if (READ_ONCE(halfrst_stopping))
+		;		/* halfrst_watch_exit() takes the watch */
+	else if (time_before(jiffies, w->due))
+		halfrst_sleep(w);
+	else if (halfrst_look(w, false) != HALFRST_BY_FIN)
 		queue_work(halfrst_wq, &w->work);
 	rcu_read_unlock();
 }
@@ -366,7 +387,6 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 	struct rhashtable *watches = halfrst_watches(sock_net(sk));
 	const struct tcp_sock *tp = tcp_sk(sk);
 	struct halfrst_watch *w;
-	unsigned long first;
 	int err;
 
 	if (rhashtable_lookup(watches, &sk, halfrst_watch_params))
@@ -402,8 +422,8 @@ static enum halfrst_stat halfrst_watch_new(struct sock *sk,
 	}
 	trace_halfrst_watch(sk, HALFRST_BY_FIN, 0);
 	if (w->grace) {
-		first = clamp(w->grace / 4UL, 1UL, FIRST_LOOK);
-		mod_timer(&w->timer, jiffies + first);
+		w->due = w->since + clamp(w->grace / 4UL, 1UL, FIRST_LOOK);
+		halfrst_sleep(w);
 	} else {
 		/* Runs on this CPU, after this softirq and thereby after TCP:
 		 * normally the first look is the last.
