@@ -7,26 +7,7 @@
 set -eu
 
 tmp=$(mktemp -d /tmp/i386.XXXXXX)
-n=0
-failed=0
-
-# check NAME CMD...: one TAP line; what CMD printed is shown if it fails
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 30 "$tmp/log" | sed 's/^/# /'
-	fi
-}
-
-# Function bodies run with set -e switched off inside check: say && instead.
+. ./tap.sh
 
 unpack()
 {

@@ -14,29 +14,7 @@ cd "$(dirname "$0")/.."
 lab=$PWD/build/lab
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-n=0 failed=0
-
-# check NAME CMD...: what CMD printed is shown if it fails
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 40 "$tmp/log" | sed 's/^/# /'
-	fi
-}
-
-skip()
-{
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
+. tests/tap.sh
 
 # list ROW ARCH: "make kmi-symbols" in the row's chroot, where a symbol that
 # is missing is only a warning. The mounts end with their namespace.

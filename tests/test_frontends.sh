@@ -9,24 +9,7 @@ set -eu
 
 tmp=$(mktemp -d /tmp/frontends.XXXXXX)
 trap 'rm -rf "$tmp"' EXIT
-n=0
-failed=0
-
-# check NAME CMD...: one TAP line; what CMD printed is shown if it fails
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		sed 's/^/# /' "$tmp/log"
-	fi
-}
+. ./tap.sh
 
 same()
 {
@@ -46,8 +29,6 @@ has()
 		return 1 ;;
 	esac
 }
-
-# Function bodies run with set -e switched off inside check: say && instead.
 
 rules()
 {
