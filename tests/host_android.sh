@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# once: has a row of its own
 # slow: cross-compiles iptables twice, boots arm64
 #
 # Android's user space: the extension as a part of iptables itself, in one

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# once: has releases of its own
 # slow: builds two releases with their packages, 12 minutes
 #
 # The Debian packages, from `make deb` to purge. They are built on the oldest

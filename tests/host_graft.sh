@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# once: has kernels of its own
 # slow: unpacks and configures two kernel trees
 #
 # scripts/graft on real kernel trees: in, again, out, as a patch, and where it

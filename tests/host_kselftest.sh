@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# once: has a kernel of its own
 # slow: builds a kernel tree's selftests
 #
 # The tests as kselftests: built and installed out of a grafted kernel tree,

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# once: sources are the same everywhere
 #
 # What tools say about the sources. Runs on the host; prints TAP.
 set -eu

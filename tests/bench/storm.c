@@ -8,7 +8,7 @@
  *	close	ns for closing the N server ends
  *	drain	ns from then until the last client end is dead, or until the
  *		wait is over
- *	busy	ns of the CPUs' time from the first close to the last death
+ *	busy	ns of all CPUs' time from the first close to the last death
  *	late	longest ns that a thread of highest priority, which wants to
  *		run each millisecond, was kept waiting in that time
  *	memory	most bytes that were missing in MemAvailable in that time
@@ -95,7 +95,7 @@ int main(int argc, char **argv)
 	least = before;
 	if (!quiet && pthread_create(&thread, NULL, every_ms, NULL))
 		die("thread");
-	busy = now() - idle();
+	busy = idle();
 	t0 = now();
 	for (int i = 0; i < n; i++)
 		close(pairs[i].server);
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 	while ((left = tcp_counter("CurrEstab")) && now() < limit)
 		usleep(quiet ? 1000000 : 1000);
 	done = now();
-	busy = done - idle() - busy;
+	busy = (done - t0) * sysconf(_SC_NPROCESSORS_ONLN) - (idle() - busy);
 	stop = 1;
 	if (!quiet)
 		pthread_join(thread, NULL);
