@@ -8,9 +8,10 @@ with HALFRST), table.md and table.txt; prints the latter."""
 
 import os
 import statistics
-import struct
 import sys
 from collections import Counter, defaultdict, namedtuple
+
+from capture import capture
 
 CLIENTS = {
     "okhttp": "OkHttp", "java": "java.net.http", "curl": "libcurl",
@@ -21,30 +22,10 @@ SERVERS = {
     "backend": "nginx", "restart": "PostgreSQL restarts",
     "crash": "PostgreSQL's backend is killed", "redis": "Redis restarts"}
 
-Packet = namedtuple("Packet", "time out port flags data bytes")
-FIN, SYN, RST = 1, 2, 4
-
 # A connection that the server closed first, from its FIN on
 Dead = namedtuple("Dead", "at packets bytes void life")
 
 FIGURES = ("lost", "twice", "void", "packets", "bytes", "ms", "life")
-
-
-def capture(path):
-    """The IPv4 TCP segments of a pcap file, times in ms"""
-    with open(path, "rb") as f:
-        raw = f.read()
-    at = 24
-    while at < len(raw):
-        sec, usec, size = struct.unpack_from("<III", raw, at)
-        ip = raw[at + 16 + 14:at + 16 + size]
-        tcp = ip[(ip[0] & 15) * 4:]
-        total, = struct.unpack_from("!H", ip, 2)
-        sport, dport = struct.unpack_from("!HH", tcp)
-        data = total - (ip[0] & 15) * 4 - (tcp[12] >> 4) * 4
-        yield Packet(sec * 1000 + usec / 1000, dport == 80,
-                     sport if dport == 80 else dport, tcp[13], data, total)
-        at += 16 + size
 
 
 def lives(path):
@@ -70,7 +51,7 @@ def dead(base):
     found = []
     for port, all_of in packets.items():
         first = next((i for i, p in enumerate(all_of)
-                      if p.flags & (FIN | RST)), None)
+                      if "FIN" in p.flags or "RST" in p.flags), None)
         if first is None or all_of[first].out:
             continue
         rest = all_of[first + 1:]

@@ -9,10 +9,11 @@ README.md promises."""
 
 import html
 import math
-import struct
 import sys
 import textwrap
 from collections import namedtuple
+
+from capture import capture
 
 CASES = (("nothing", "Nothing installed"),
          ("chain", "Five MARK/REJECT rules"),
@@ -27,32 +28,12 @@ State = namedtuple("State", "since until name")
 # Reading
 #
 
-def capture(path):
-    """The TCP segments of a pcap file: (time, to port 80?, ...)."""
-    with open(path, "rb") as f:
-        raw = f.read()
-    at = 24
-    while at < len(raw):
-        sec, usec, size = struct.unpack_from("<III", raw, at)
-        ip = raw[at + 16 + 14:at + 16 + size]
-        tcp = ip[(ip[0] & 15) * 4:]
-        total = struct.unpack_from("!H", ip, 2)[0]
-        sport, dport, seq = struct.unpack_from("!HHI", tcp)
-        data = total - (ip[0] & 15) * 4 - (tcp[12] >> 4) * 4
-        flags = " ".join(name for bit, name in
-                         ((2, "SYN"), (1, "FIN"), (4, "RST"), (16, "ACK"))
-                         if tcp[13] & bit)
-        yield (sec * 1000 + usec / 1000, dport == 80,
-               sport if dport == 80 else dport, flags, data, total, seq)
-        at += 16 + size
-
-
 def pairs(here, there):
     """What one end sent with what the other got: the wire keeps order."""
     if [p[1:] for p in here] != [p[1:] for p in there]:
         sys.exit("demo: the two captures differ: a packet was lost between")
     for sent, got in zip(here, there):
-        yield Packet(sent[0], got[0], *sent[1:])
+        yield Packet(sent.time, got.time, *sent[1:])
 
 
 def words(path):
@@ -71,10 +52,10 @@ class Case:
         server = list(capture(f"{base}.server.pcap"))
         self.client = words(f"{base}.client")
         port = int(self.client["port"])
-        packets = [*pairs([p for p in phone if p[1]],
-                          [p for p in server if p[1]]),
-                   *pairs([p for p in server if not p[1]],
-                          [p for p in phone if not p[1]])]
+        packets = [*pairs([p for p in phone if p.out],
+                          [p for p in server if p.out]),
+                   *pairs([p for p in server if not p.out],
+                          [p for p in phone if not p.out])]
         packets.sort()
         zero = next(p.sent for p in packets
                     if p.port == port and not p.out and "FIN" in p.flags)

@@ -131,6 +131,8 @@ void crowd_namespace(void)
 	run("ip link set lo up");
 	set("/proc/sys/net/core/somaxconn", "65535");
 	set("/proc/sys/net/ipv4/tcp_max_syn_backlog", "65535");
+	/* a server that has forgotten its sockets answers with RSTs */
+	set("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1000000");
 }
 
 static void many_files(void)

@@ -13,39 +13,16 @@ set -eu
 why_not=$1
 phone=/phone
 tmp=$(mktemp -d)
-n=0
-failed=0
-
-# check NAME CMD...: one TAP line; what CMD printed is shown if it fails
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 30 "$tmp/log" | sed 's/^/# /'
-	fi
-}
-
-# Function bodies run with set -e switched off inside check: say && instead.
+. ./tap.sh
+. ./disk.sh
 
 unpack()
 {
 	local disk
 
-	modprobe -qa virtio_pci virtio_blk
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		disk=$(grep -lx android /sys/block/*/serial 2>/dev/null) && break
-		sleep 0.2
-	done
-	disk=${disk%/serial}
+	disk=$(disk android) &&
 	mkdir -p "$phone"/{proc,system/etc} &&
-	tar -xf "/dev/${disk##*/}" -C "$phone" &&
+	tar -xf "$disk" -C "$phone" &&
 	touch "$phone/system/etc/xtables.lock" &&
 	mount -t proc proc "$phone/proc" &&
 	modprobe -a iptable_mangle ip6table_mangle xt_tcpudp xt_HALFRST

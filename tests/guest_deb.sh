@@ -12,41 +12,18 @@ if [ $$ = 1 ]; then
 	mount -t proc proc /proc
 	mount -t sysfs sys /sys
 	mountpoint -q /dev || mount -t devtmpfs dev /dev
-	modprobe -a virtio_pci virtio_blk
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		disk=$(grep -lx root /sys/block/*/serial 2>/dev/null) && break
-		sleep 0.2
-	done
-	disk=${disk%/serial}
+	. "$(dirname "$0")/disk.sh"
+	disk=$(disk root)
 	mkdir /system
 	mount -t tmpfs -o size=90%,mode=755 system /system
-	tar -xf "/dev/${disk##*/}" -C /system
+	tar -xf "$disk" -C /system
 	mkdir -p /system/{dev,out}
 	cp -R /init /halfrst /system
 	exec switch_root /system /init
 fi
 
 tmp=$(mktemp -d)
-n=0
-failed=0
-
-# check NAME CMD...: one TAP line; what CMD printed is shown if it fails
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 30 "$tmp/log" | sed 's/^/# /'
-	fi
-}
-
-# Function bodies run with set -e switched off inside check: say && instead.
+. "$(dirname "$0")/tap.sh"
 
 loaded()
 {

@@ -8,18 +8,13 @@ set -eu
 
 tmp=$(mktemp -d /tmp/i386.XXXXXX)
 . ./tap.sh
+. ./disk.sh
 
 unpack()
 {
 	local disk
 
-	modprobe -qa virtio_pci virtio_blk
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		disk=$(grep -lx i386 /sys/block/*/serial 2>/dev/null) && break
-		sleep 0.2
-	done
-	disk=${disk%/serial}
-	mkdir /i386 && tar -xf "/dev/${disk##*/}" -C /i386
+	disk=$(disk i386) && mkdir /i386 && tar -xf "$disk" -C /i386
 }
 
 # narrow PROGRAM ARG... is the 32-bit one, wide the guest's own

@@ -14,7 +14,6 @@ row=${ROW:-bookworm}
 versions='6.1 6.12'
 module=net/netfilter/halfrst
 tests=tools/testing/selftests/net/halfrst
-n=0 failed=0
 
 case $row in
 bookworm|bookworm-arm64) ;;
@@ -24,29 +23,7 @@ esac
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-
-# check NAME CMD...: what CMD printed is shown if it fails. Function bodies
-# run with set -e switched off in here: say && instead.
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 60 "$tmp/log" | sed 's/^/# /'
-	fi
-}
-
-skip()
-{
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
+. tests/tap.sh
 
 #
 # The tree

@@ -12,30 +12,14 @@ cd "$(dirname "$0")/.."
 row=${ROW:-bookworm}
 here=$PWD/build/kselftest
 tests=(one_packet counters)
-n=0 failed=0
+tmp=$here
 fresh=()
+. tests/tap.sh
 
 whole()
 {
 	echo "1..0 # SKIP $*"
 	exit 0
-}
-
-# check NAME CMD...: what CMD printed is shown if it fails. Function bodies
-# run with set -e switched off in here: say && instead.
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@" >"$here/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 60 "$here/log" | sed 's/^/# /'
-	fi
 }
 
 # The programs are this host's, and so has the guest's C library to be

@@ -65,15 +65,6 @@ all_exported()
 	"$lab/$2/chroot/usr/src/linux-headers-$release/Module.symvers" "$1"
 }
 
-# What a kernel has decides, not how it is called
-versions()
-{
-	! grep -rn -e LINUX_VERSION_CODE -e KERNEL_VERSION --include='*.[ch]' \
-		--include='K*' --include='Makefile*' --exclude='*.mod.c' \
-		--exclude=halfrst_compat.h Kbuild Makefile kmod xtables-ext tests
-}
-
-check 'no kernel version outside of halfrst_compat.h' versions
 while read -r row arch _; do
 	what="$row: every symbol is exported"
 	if [ ! -e "$lab/$row/out/xt_HALFRST.ko" ]; then

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads what tcpdump has written."""
+
+import struct
+from collections import namedtuple
+
+# Time in ms; out: to port 80, and port is the other one; flags as "FIN ACK";
+# data and bytes: lengths of the payload and of the IP packet
+Segment = namedtuple("Segment", "time out port flags data bytes seq")
+
+
+def capture(path):
+    """The IPv4 TCP segments of a pcap file."""
+    with open(path, "rb") as f:
+        raw = f.read()
+    at = 24
+    while at < len(raw):
+        sec, usec, size = struct.unpack_from("<III", raw, at)
+        ip = raw[at + 16 + 14:at + 16 + size]
+        tcp = ip[(ip[0] & 15) * 4:]
+        total = struct.unpack_from("!H", ip, 2)[0]
+        sport, dport, seq = struct.unpack_from("!HHI", tcp)
+        data = total - (ip[0] & 15) * 4 - (tcp[12] >> 4) * 4
+        flags = " ".join(name for bit, name in
+                         ((2, "SYN"), (1, "FIN"), (4, "RST"), (16, "ACK"))
+                         if tcp[13] & bit)
+        yield Segment(sec * 1000 + usec / 1000, dport == 80,
+                      sport if dport == 80 else dport, flags, data, total,
+                      seq)
+        at += 16 + size
