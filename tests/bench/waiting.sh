@@ -23,7 +23,7 @@ echo 1 >"$t/events/kprobes/halfrst_look/enable"
 alone grace ./storm -q -w 120 -x 'sleep 1
 	awk '\''/^halfrst_watch/ { print "object", $4; print "slab", $15 * $6 * 4096 }
 	'\'' /proc/slabinfo
-	awk '\''/bucket_table_alloc/ { s += $2 } END { print "table", s + 0 }'\'' \
+	awk '\''/bucket_table_alloc/ { s += $2 } END { if (s) print "table", s }'\'' \
 		/proc/vmallocinfo
 	awk '\''$1 == "watching" { print }'\'' /proc/net/xt_halfrst' "$n" |
 	awk -v n="$n" '
