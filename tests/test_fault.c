@@ -39,11 +39,21 @@ static void no_faults(void)
 	set(SLAB "/cache-filter", "N");
 }
 
-/* From idle connections to their end, with faults in between */
+/* A server's end that says FIN again until it is answered */
+static bool still_trying(void)
+{
+	return !run_status("ss -Htno state fin-wait-1 | grep -q 'timer:(on'");
+}
+
+/* From idle connections to their end, with faults in between.  A FIN for which
+ * TCP has no memory is never sent, whether there is a rule or not: such
+ * clients stay as they are.
+ */
 static void die_with(enum kind kind, const char *which, int percent, int n)
 {
 	struct host host = { .kind = kind };
 	unsigned long resets, nomem;
+	int unsent, waiting;
 	long tcp, tcp6;
 	struct crowd c;
 
@@ -56,24 +66,32 @@ static void die_with(enum kind kind, const char *which, int percent, int n)
 	faults(which, percent);
 	crowd_server_dies(&c);
 	/* A FIN or its ACK that was lost is repeated; at 50 % more than once */
-	wait_until(crowd_in_state(&c, TCP_ESTABLISHED) == 0, 60000);
+	wait_until(!still_trying(), 60000);
 	no_faults();
-	wait_for(crowd_in_state(&c, TCP_ESTABLISHED) == 0, 130000);
+	wait_for(!still_trying(), 200000);
 	wait_for(counter("watching") == 0, 130000);
 	counters_add_up();
 	resets = counter("resets");
 	nomem = counter("nomem");
-	printf("# %s %d %%: %d connections, %lu reset, %lu nomem\n",
-	       strrchr(which, '/') + 1, percent, n, resets, nomem);
+	unsent = crowd_in_state(&c, TCP_ESTABLISHED);
+	waiting = crowd_in_state(&c, TCP_CLOSE_WAIT);
+	printf("# %s %d %%: %d connections, %lu reset, %lu nomem, %d FINs never sent\n",
+	       strrchr(which, '/') + 1, percent, n, resets, nomem, unsent);
 	/* whoever is not reset is half-closed, as without the module */
 	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), resets);
-	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), n - resets);
-	assert_true(n - resets <= nomem);
+	assert_int_equal(waiting, n - unsent - (int)resets);
+	assert_true((unsigned long)waiting <= nomem);
 	for (int i = 0; i < n; i++) {
+		ssize_t got;
 		char byte;
 
-		assert_int_equal(recv(c.client[i], &byte, 1, MSG_DONTWAIT), 0);
+		got = recv(c.client[i], &byte, 1, MSG_DONTWAIT);
+		if (got)
+			unsent--;	/* EAGAIN */
 	}
+	assert_int_equal(unsent, 0);
+	/* such servers' ends have no timer and would stay for ever */
+	run("ss -HK >/dev/null");
 	crowd_close(&c);
 	wait_for(slab_objects("TCP") <= tcp, 400000);
 	wait_for(slab_objects("TCPv6") <= tcp6, 400000);
