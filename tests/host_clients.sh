@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: has clients of Debian 12
-# slow: boots a guest for each client and server, 15 minutes
 #
 # Nothing gets worse for real clients of real servers: scripts/clients, judged
 # row by row. Runs on the host, boots guests; prints TAP. JVMs take their time

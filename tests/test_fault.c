@@ -53,7 +53,7 @@ static void die_with(enum kind kind, const char *which, int percent, int n)
 {
 	struct host host = { .kind = kind };
 	unsigned long resets, nomem;
-	int unsent, waiting;
+	int unsent, waiting, dead;
 	long tcp, tcp6;
 	struct crowd c;
 
@@ -75,12 +75,16 @@ static void die_with(enum kind kind, const char *which, int percent, int n)
 	nomem = counter("nomem");
 	unsent = crowd_in_state(&c, TCP_ESTABLISHED);
 	waiting = crowd_in_state(&c, TCP_CLOSE_WAIT);
+	dead = crowd_in_state(&c, TCP_CLOSE);
 	printf("# %s %d %%: %d connections, %lu reset, %lu nomem, %d FINs never sent\n",
 	       strrchr(which, '/') + 1, percent, n, resets, nomem, unsent);
-	/* whoever is not reset is half-closed, as without the module */
-	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), resets);
-	assert_int_equal(waiting, n - unsent - (int)resets);
-	assert_true((unsigned long)waiting <= nomem);
+	/* Whoever is not reset is as without the module: half-closed, or dead
+	 * by a RST from where there is no socket any more, because there was
+	 * no memory for its TIME_WAIT.
+	 */
+	assert_int_equal(dead + waiting + unsent, n);
+	assert_in_range(dead, resets, resets + nomem + counter("closed"));
+	assert_in_range(waiting, 0, nomem);
 	for (int i = 0; i < n; i++) {
 		ssize_t got;
 		char byte;
@@ -131,12 +135,17 @@ static void watches_only(void **state)
 	crowd_namespace();
 	rule(&host, ON_FIN);
 	crowd_open(&c, IPV4, n, 0);
-	set(WATCHES, "1");
+	/* from 5.9 to 6.3 only "slub_debug=A,halfrst_watch" sets it */
+	if (number_in(WATCHES) != 1 && access(WATCHES, W_OK)) {
+		print_message("# %s is 0 and cannot be set\n", WATCHES);
+		skip();
+	}
+	if (!access(WATCHES, W_OK))
+		set(WATCHES, "1");
 	set(SLAB "/cache-filter", "Y");
 	faults(SLAB, 50);
 	crowd_server_dies(&c);
 	no_faults();
-	set(WATCHES, "0");
 	wait_for(counter("watching") == 0, 60000);
 	assert_int_equal(counter("fins"), n);
 	assert_int_equal(counter("resets") + counter("nomem"), n);

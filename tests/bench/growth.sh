@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What a segment and a reset cost while N connections are open, and a reset
-# when all of them are closed at once.  Prints N|FIGURE|INSTRUCTIONS.
+# What a segment and a reset cost while N connections are open, a reset when
+# all of them are closed at once, and closing, watching for a minute and
+# resetting each of them.  Prints N|FIGURE|INSTRUCTIONS, and N|watch|BYTES.
 # growth.sh N
 set -eu
 cd "$(dirname "$0")"
@@ -23,3 +24,6 @@ alone halfrst ./crowd "$n" ./resets 51 |
 		print n "|late|" $7
 		print n "|memory|" $8
 	}'
+./waiting.sh "$n" | awk -F'|' -v n="$n" '
+	$1 == "busy" { print n "|waiting|" $2 }
+	$1 == "slab" { print n "|watch|" $2 / n }'
