@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "link.h"
+#include "rules.h"
 
 static int new_namespace(void)
 {
@@ -139,6 +140,6 @@ int link_connect_far(const struct link *l, uint16_t port)
 
 void link_rule(const struct link *l, const char *rule)
 {
-	run("%s -w %s", l->kind == IPV6 ? "ip6tables-legacy" :
-	    "iptables-legacy", rule);
+	run("%s-%s -w %s", l->kind == IPV6 ? "ip6tables" : "iptables",
+	    legacy_present() ? "legacy" : "nft", rule);
 }

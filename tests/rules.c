@@ -17,6 +17,25 @@ const char *front_end(const struct host *h)
 	return h->nft ? "iptables-nft" : "iptables-legacy";
 }
 
+bool legacy_present(void)
+{
+	static int present = -1;
+
+	if (present < 0)
+		present = !system("PATH=/usr/sbin:/usr/bin:/sbin:/bin "
+				  "iptables-legacy -w -t mangle -S "
+				  ">/dev/null 2>&1");
+	return present;
+}
+
+void skip_without_legacy(void)
+{
+	if (legacy_present())
+		return;
+	print_message("# this kernel has no legacy tables\n");
+	skip();
+}
+
 void rule(const struct host *h, const char *format, ...)
 {
 	va_list args;

@@ -17,6 +17,14 @@ void rule(const struct host *h, const char *format, ...)
 /* The front end's command, "ip6tables-legacy" for instance */
 const char *front_end(const struct host *h);
 
+/* Has this kernel the tables of the legacy front end?  A kernel with
+ * PREEMPT_RT has none from 6.17 on.
+ */
+bool legacy_present(void);
+
+/* For a test that is about that front end */
+void skip_without_legacy(void);
+
 /* One line of /proc/net/xt_halfrst, of this process's namespace */
 unsigned long counter(const char *name);
 bool counters_present(void);

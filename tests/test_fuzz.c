@@ -145,7 +145,7 @@ static void segments(void **state)
 	FILE *pipe;
 
 	run("modprobe xt_HALFRST");
-	run("iptables-legacy -P OUTPUT ACCEPT");
+	run("%s -P OUTPUT ACCEPT", front_end(h));
 	pipe = trace_open();
 	for (int i = 0; i < rounds; i++)
 		round_of(h, pipe);

@@ -52,6 +52,7 @@ static void deleted(struct host *h)
 
 static void deleted_legacy(void **state)
 {
+	skip_without_legacy();
 	deleted(*state);
 }
 
@@ -94,6 +95,7 @@ static void rewritten(struct host *h)
 
 static void rewritten_legacy(void **state)
 {
+	skip_without_legacy();
 	rewritten(*state);
 }
 
