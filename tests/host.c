@@ -98,7 +98,7 @@ int host_setup(void **state)
 	const char *front_end = getenv("HALFRST_IPTABLES");
 
 	h->kind = (enum kind)(uintptr_t)*state;
-	h->nft = (front_end && !strcmp(front_end, "nft")) || !legacy_present();
+	h->nft = front_end && !strcmp(front_end, "nft");
 	for (int i = 0; i < HOST_SOCKETS; i++)
 		h->sockets[i] = -1;
 	*state = h;

@@ -140,6 +140,7 @@ int link_connect_far(const struct link *l, uint16_t port)
 
 void link_rule(const struct link *l, const char *rule)
 {
-	run("%s-%s -w %s", l->kind == IPV6 ? "ip6tables" : "iptables",
-	    legacy_present() ? "legacy" : "nft", rule);
+	const struct host h = { .kind = l->kind };
+
+	run("%s -w %s", front_end(&h), rule);
 }

@@ -10,13 +10,6 @@
 
 #define COUNTERS	"/proc/self/net/xt_halfrst"
 
-const char *front_end(const struct host *h)
-{
-	if (h->kind == IPV6)
-		return h->nft ? "ip6tables-nft" : "ip6tables-legacy";
-	return h->nft ? "iptables-nft" : "iptables-legacy";
-}
-
 bool legacy_present(void)
 {
 	static int present = -1;
@@ -26,6 +19,15 @@ bool legacy_present(void)
 				  "iptables-legacy -w -t mangle -S "
 				  ">/dev/null 2>&1");
 	return present;
+}
+
+const char *front_end(const struct host *h)
+{
+	bool nft = h->nft || !legacy_present();
+
+	if (h->kind == IPV6)
+		return nft ? "ip6tables-nft" : "ip6tables-legacy";
+	return nft ? "iptables-nft" : "iptables-legacy";
 }
 
 void skip_without_legacy(void)

@@ -368,7 +368,8 @@ static int load(void **state)
 	seed = s ? strtoul(s, NULL, 0) : 20240;
 	printf("# seed %u\n", seed);
 	/* Whatever is made once and kept is made before the first count */
-	run("modprobe -a xt_HALFRST iptable_mangle ip6table_mangle");
+	run("modprobe -a xt_HALFRST %s",
+	    legacy_present() ? "iptable_mangle ip6table_mangle" : "nft_compat");
 	run("unshare -n true");
 	if (access("/sys/kernel/slab/TCP/objects", R_OK))
 		peer_fail(NULL, "this kernel does not count slab objects");
