@@ -324,88 +324,64 @@ static void both_reset(struct conn *near, struct conn *far)
 	wait_for(read(far->fd, &byte, 1) == -1 && errno == ECONNRESET, 5000);
 }
 
-static void service_from_pod(void **state)
+/* Pod @from, 0 for the host, connects to an address of pod @to; the rule of
+ * one end, @at, resets that end.
+ */
+static void reset_at(struct host *h, int at, int from, int to,
+		     const char *ipv4, const char *ipv6)
 {
-	struct host *h = *state;
 	struct conn c, s;
 
-	pods(h);
-	enter(h, 1);
+	enter(h, at);
 	rule(h, ON_FIN);
-	connect_pods(&c, &s, h, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
-	both_reset(&c, &s);
+	connect_pods(&c, &s, h, from, to, ipv4, ipv6);
+	if (at == from)
+		both_reset(&c, &s);
+	else
+		both_reset(&s, &c);
+	enter(h, at);
 	expect_counter("resets", 1);
 	expect_counter("no_socket", 0);
 	enter(h, 0);
 	pods_down();
+}
+
+static void service_from_pod(void **state)
+{
+	pods(*state);
+	reset_at(*state, 1, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
 }
 
 /* The rule sees the service's real address and the host's own port */
 static void service_from_host(void **state)
 {
-	struct host *h = *state;
-	struct conn c, s;
-
-	pods(h);
-	rule(h, ON_FIN);
-	connect_pods(&c, &s, h, 0, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
-	both_reset(&c, &s);
-	expect_counter("resets", 1);
-	expect_counter("no_socket", 0);
-	pods_down();
+	pods(*state);
+	reset_at(*state, 0, 0, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
 }
 
 /* The service's own rule, its client being masqueraded */
 static void service_itself(void **state)
 {
-	struct host *h = *state;
-	struct conn c, s;
-
-	pods(h);
-	enter(h, 2);
-	rule(h, ON_FIN);
-	connect_pods(&c, &s, h, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
-	both_reset(&s, &c);
-	enter(h, 2);
-	expect_counter("resets", 1);
-	expect_counter("no_socket", 0);
-	enter(h, 0);
-	pods_down();
+	pods(*state);
+	reset_at(*state, 2, 1, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
 }
 
 /* A pod is a client of its own service: out to the host and back */
 static void service_from_itself(void **state)
 {
-	struct host *h = *state;
-	struct conn c, s;
-
-	pods(h);
-	enter(h, 2);
-	rule(h, ON_FIN);
-	connect_pods(&c, &s, h, 2, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
-	both_reset(&c, &s);
-	expect_counter("resets", 1);
-	expect_counter("no_socket", 0);
-	enter(h, 0);
-	pods_down();
+	pods(*state);
+	reset_at(*state, 2, 2, 2, VIRTUAL_IPV4, VIRTUAL_IPV6);
 }
 
 /* A server of the host behind REDIRECT, its client in a pod */
 static void redirect_from_pod(void **state)
 {
 	struct host *h = *state;
-	struct conn c, s;
 
 	pods(h);
 	rule(h, "-t nat -I PREROUTING -i br0 -p tcp --dport 80 "
 	     "-j REDIRECT --to-ports 8080");
-	rule(h, ON_FIN);
-	connect_pods(&c, &s, h, 1, 0, "10.1.1.1", "2001:db8:2::1");
-	both_reset(&s, &c);
-	enter(h, 0);
-	expect_counter("resets", 1);
-	expect_counter("no_socket", 0);
-	pods_down();
+	reset_at(h, 0, 1, 0, "10.1.1.1", "2001:db8:2::1");
 }
 
 /* What the host forwards is not its own: its rule never sees these FINs */
