@@ -17,8 +17,8 @@
 #include "fuzz.h"
 #include "rules.h"
 
-#define CONNECTIONS	16
-#define SEGMENTS	500	/* in a round */
+#define CONNECTIONS	64
+#define SEGMENTS	2000	/* in a round */
 #define TRACING		"/sys/kernel/tracing/"
 
 static uint32_t seed;
@@ -140,7 +140,7 @@ static void segments(void **state)
 {
 	struct host *h = *state;
 	/* 20,000 and 1,000,000 over three kinds of sockets */
-	int rounds = how_often(40, 2000) / 3 + 1;
+	int rounds = how_often(10, 500) / 3 + 1;
 	long watches = slab_objects("halfrst_watch");
 	FILE *pipe;
 
