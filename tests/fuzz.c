@@ -217,12 +217,14 @@ int fuzz_drain(struct host *h)
 	const uint8_t *ip = packet + sizeof(struct virtio_net_hdr);
 	struct peer *p = &h->peer;
 	int resets = 0;
+	ssize_t len;
 
-	while (read(p->tun, packet, sizeof(packet)) >
-	       (ssize_t)sizeof(struct virtio_net_hdr) + 40) {
-		if (ip[0] >> 4 == 4 && ip[9] == IPPROTO_TCP)
+	while ((len = read(p->tun, packet, sizeof(packet))) > 0) {
+		len -= sizeof(struct virtio_net_hdr);
+		if (len >= 20 + 20 && ip[0] >> 4 == 4 && ip[9] == IPPROTO_TCP)
 			resets += !!(ip[20 + 13] & FORGED_RST);
-		else if (ip[0] >> 4 == 6 && ip[6] == IPPROTO_TCP)
+		else if (len >= 40 + 20 && ip[0] >> 4 == 6 &&
+			 ip[6] == IPPROTO_TCP)
 			resets += !!(ip[40 + 13] & FORGED_RST);
 	}
 	for (size_t i = 0; i < p->segments; i++)
