@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -122,13 +124,23 @@ int socket_state(int fd)
 	return info.tcpi_state;
 }
 
+static void loopback_up(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		peer_fail(NULL, "lo: %s", strerror(errno));
+	close(fd);
+}
+
 void crowd_namespace(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	if (unshare(CLONE_NEWNET))
 		peer_fail(NULL, "unshare: %s", strerror(errno));
-	run("ip link set lo up");
+	loopback_up();
 	set("/proc/sys/net/core/somaxconn", "65535");
 	set("/proc/sys/net/ipv4/tcp_max_syn_backlog", "65535");
 	/* a server that has forgotten its sockets answers with RSTs */

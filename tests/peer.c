@@ -623,6 +623,7 @@ static void start(struct conn *c, struct peer *p)
 {
 	c->peer = p;
 	c->iss = 0xfffffff8;
+	c->irs = 0;
 	c->tsval_last = 0;
 	c->app_wscale = 0;
 	c->app_ack = 1;

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,42 +178,120 @@ static bool unloaded(void)
 static void unload(void)
 {
 	wait_for(referred_to(0), 5000);
-	run("rmmod xt_HALFRST");
+	if (syscall(SYS_delete_module, "xt_HALFRST", O_NONBLOCK))
+		peer_fail(NULL, "rmmod: %s", strerror(errno));
 	assert_true(unloaded());
 	assert_int_equal(slab_objects("halfrst_watch"), 0);
 }
 
-struct cycle {
+/* A namespace, what changes its rules, and what is on its way there */
+struct place {
 	struct host host;
-	struct held before;
 	int home;			/* the namespace to come back to */
+	FILE *rules;			/* to a process that changes them */
+	pid_t restore;
 	pid_t traffic;
 };
 
-/* A rule and traffic on it, for a random while */
-static void begin(struct cycle *y)
+static void enter_new(struct place *p)
 {
 	uint32_t dice = chance(&seed);
-	enum kind kind = dice % 3;
 
-	*y = (struct cycle){ .host = { .kind = kind, .nft = dice >> 4 & 1 } };
-	y->before = held();
-	y->home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	*p = (struct place){ .host = { .kind = dice % 3,
+				       .nft = dice >> 4 & 1 } };
+	p->home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	crowd_namespace();
-	rule(&y->host, ON_FIN "%s", options[(dice >> 8) %
-					    (sizeof(options) / sizeof(*options))]);
-	assert_true(referred_to(1));
-	y->traffic = start(kind);
-	sleep_ms(1 + (dice >> 16) % 60);
 }
 
-static void end(struct cycle *y)
+static void go_home(struct place *p)
 {
-	setns(y->home, CLONE_NEWNET);
-	close(y->home);
-	nothing_left(y->before);
-	if (!unloaded())
-		wait_for(referred_to(0), 5000);
+	setns(p->home, CLONE_NEWNET);
+	close(p->home);
+}
+
+/* One iptables-restore for all changes: to start a program takes a second on a
+ * kernel that looks for mistakes.
+ */
+static void rules_open(struct place *p, const char *option)
+{
+	char command[64];
+	int end[2];
+
+	snprintf(command, sizeof(command), "%s-restore", front_end(&p->host));
+	if (pipe2(end, O_CLOEXEC))
+		peer_fail(NULL, "pipe: %s", strerror(errno));
+	fflush(NULL);
+	p->restore = fork();
+	if (!p->restore) {
+		dup2(end[0], 0);
+		execlp(command, command, option, NULL);
+		_exit(127);
+	}
+	close(end[0]);
+	p->rules = fdopen(end[1], "w");
+}
+
+/* It has read everything, and waits for more */
+static bool has_changed(const struct place *p)
+{
+	char path[64];
+	int left, n = 0;
+	long nr, fd;
+	FILE *f;
+
+	if (ioctl(fileno(p->rules), FIONREAD, &left) || left)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", p->restore);
+	f = fopen(path, "re");
+	if (f) {
+		n = fscanf(f, "%ld %lx", &nr, &fd);
+		fclose(f);
+	}
+	return n == 2 && nr == SYS_read && fd == 0;
+}
+
+static void change(struct place *p, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void change(struct place *p, const char *format, ...)
+{
+	va_list args;
+
+	fputs("*mangle\n", p->rules);
+	va_start(args, format);
+	vfprintf(p->rules, format, args);
+	va_end(args);
+	fputs("\nCOMMIT\n", p->rules);
+	if (fflush(p->rules))
+		peer_fail(NULL, "iptables-restore has ended");
+	wait_for(has_changed(p), 30000);
+}
+
+static void rules_close(struct place *p)
+{
+	int status;
+
+	fclose(p->rules);
+	if (waitpid(p->restore, &status, 0) != p->restore || status)
+		peer_fail(NULL, "iptables-restore failed");
+}
+
+#define APPEND	"-A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST "
+
+static const char *any_options(void)
+{
+	return options[chance(&seed) % (sizeof(options) / sizeof(*options))];
+}
+
+static void traffic_starts(struct place *p)
+{
+	p->traffic = start(p->host.kind);
+	sleep_ms(1 + chance(&seed) % 60);
+}
+
+static void traffic_stops(struct place *p)
+{
+	stop(p->traffic);
+	p->traffic = 0;
 }
 
 /* After the traffic's death no socket is left to be watched */
@@ -221,9 +301,36 @@ static void watches_end(void)
 	counters_add_up();
 }
 
-#define CYCLES(y)							\
-	for (int i_ = how_often(20, 500); i_ > 0 && (begin(&(y)), 1);	\
-	     end(&(y)), i_--)
+/* Again and again a rule, traffic on it and, after a random while, @leave */
+static void rounds(void (*leave)(struct place *p), const char *restore)
+{
+	for (int i = how_often(4, 20); i > 0; i--) {
+		struct place p;
+		struct held before = held();
+
+		enter_new(&p);
+		rules_open(&p, restore);
+		for (int j = how_often(5, 25); j > 0; j--) {
+			struct held inside = held();
+
+			change(&p, APPEND "%s", any_options());
+			assert_true(referred_to(1));
+			traffic_starts(&p);
+			leave(&p);
+			if (p.traffic)
+				traffic_stops(&p);
+			if (!unloaded()) {
+				watches_end();
+				change(&p, "-F INPUT");
+				wait_for(referred_to(0), 5000);
+			}
+			nothing_left(inside);
+		}
+		rules_close(&p);
+		go_home(&p);
+		nothing_left(before);
+	}
+}
 
 static void stays(void)
 {
@@ -233,131 +340,143 @@ static void stays(void)
 	skip();
 }
 
+static void unload_under_traffic(struct place *p)
+{
+	change(p, "-F INPUT");
+	unload();
+	sleep_ms(5);
+}
+
 static void module_goes(void **state)
 {
-	struct cycle y;
-
 	(void)state;
 	stays();
-	CYCLES(y) {
-		rule(&y.host, "-t mangle -F");
-		unload();
-		sleep_ms(5);
-		stop(y.traffic);
-	}
+	rounds(unload_under_traffic, "--noflush");
 }
 
 /* The sockets outlive the module, and work on */
-static void module_goes_sockets_stay(void **state)
+static void unload_under_sockets(struct place *p)
 {
-	struct cycle y;
 	struct crowd c;
 
+	traffic_stops(p);
+	change(p, "-F INPUT");
+	wait_for(referred_to(0), 5000);
+	change(p, APPEND "--grace 1h");
+	assert_true(referred_to(1));
+	crowd_open(&c, p->host.kind, 20, 0);
+	crowd_server_dies(&c);
+	wait_for(crowd_in_state(&c, TCP_CLOSE_WAIT) == 20, 5000);
+	assert_true(counter("watching") >= 20);
+	change(p, "-F INPUT");
+	unload();
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), 20);
+	crowd_close(&c);
+}
+
+static void module_goes_sockets_stay(void **state)
+{
 	(void)state;
 	stays();
-	CYCLES(y) {
-		stop(y.traffic);
-		rule(&y.host, "-t mangle -F");
-		rule(&y.host, ON_FIN "--grace 1h");
-		crowd_open(&c, y.host.kind, 20, 0);
-		crowd_server_dies(&c);
-		wait_for(crowd_in_state(&c, TCP_CLOSE_WAIT) == 20, 5000);
-		assert_true(counter("watching") >= 20);
-		rule(&y.host, "-t mangle -F");
-		unload();
-		assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), 20);
-		crowd_close(&c);
-	}
+	rounds(unload_under_sockets, "--noflush");
+}
+
+static void delete_rule(struct place *p)
+{
+	change(p, "-D INPUT 1");
+	wait_for(referred_to(0), 5000);
 }
 
 static void rule_is_deleted(void **state)
 {
-	struct cycle y;
-
 	(void)state;
-	CYCLES(y) {
-		rule(&y.host, "-t mangle -D INPUT 1");
-		wait_for(referred_to(0), 5000);
-		stop(y.traffic);
-		watches_end();
-	}
+	rounds(delete_rule, "--noflush");
+}
+
+static void flush_table(struct place *p)
+{
+	change(p, "-F");
+	sleep_ms(chance(&seed) % 10);
+	change(p, APPEND "--grace 50ms");
 }
 
 static void table_is_flushed(void **state)
 {
-	struct cycle y;
-
 	(void)state;
-	CYCLES(y) {
-		rule(&y.host, "-t mangle -F");
-		sleep_ms(chance(&seed) % 10);
-		rule(&y.host, ON_FIN "--grace 50ms");
-		stop(y.traffic);
-		watches_end();
-		rule(&y.host, "-t mangle -F");
+	rounds(flush_table, "--noflush");
+}
+
+/* Each change is a new table, of other rules */
+static void replace_table(struct place *p)
+{
+	for (int i = 0; i < 3; i++) {
+		change(p, APPEND "--grace %ums\n" APPEND,
+		       1 + chance(&seed) % 1000);
+		wait_for(referred_to(2), 5000);
 	}
 }
 
 static void table_is_replaced(void **state)
 {
-	struct cycle y;
-
 	(void)state;
-	CYCLES(y) {
-		for (int i = 0; i < 3; i++) {
-			run("printf '*mangle\\n"
-			    "-A INPUT -p tcp -j HALFRST --grace %ums\\n"
-			    "-A INPUT -p tcp -j HALFRST\\nCOMMIT\\n' | %s-restore",
-			    1 + chance(&seed) % 1000, front_end(&y.host));
-			wait_for(referred_to(2), 5000);
-		}
-		stop(y.traffic);
-		watches_end();
-		rule(&y.host, "-t mangle -F");
-	}
+	rounds(replace_table, "--counters");
 }
 
-/* The namespace goes with its last process and its last socket */
-static void namespace_goes(void **state)
+static void kill_process(struct place *p)
 {
-	struct cycle y;
-
-	(void)state;
-	CYCLES(y) {
-		setns(y.home, CLONE_NEWNET);
-		stop(y.traffic);
-	}
-}
-
-/* Nobody is in the namespace any more, but its sockets are still open */
-static void namespace_goes_sockets_stay(void **state)
-{
-	struct cycle y;
-	struct crowd c;
-
-	(void)state;
-	CYCLES(y) {
-		stop(y.traffic);
-		crowd_open(&c, y.host.kind, 20, chance(&seed) % 2);
-		setns(y.home, CLONE_NEWNET);
-		crowd_server_dies(&c);
-		sleep_ms(chance(&seed) % 30);
-		assert_true(slab_objects("net_namespace") >
-			    y.before.namespaces);
-		crowd_close(&c);
-	}
+	traffic_stops(p);
+	watches_end();
+	assert_true(referred_to(1));
 }
 
 static void process_is_killed(void **state)
 {
-	struct cycle y;
-
 	(void)state;
-	CYCLES(y) {
-		stop(y.traffic);
-		watches_end();
+	rounds(kill_process, "--noflush");
+}
+
+/* The namespace goes with its last process and its last socket: with traffic,
+ * or with sockets that are still open when nobody is in there any more.
+ */
+static void namespaces(bool sockets_stay)
+{
+	for (int i = how_often(20, 500); i > 0; i--) {
+		struct held before = held();
+		struct crowd c;
+		struct place p;
+
+		enter_new(&p);
+		rule(&p.host, "-t mangle " APPEND "%s", any_options());
 		assert_true(referred_to(1));
+		traffic_starts(&p);
+		if (sockets_stay) {
+			traffic_stops(&p);
+			crowd_open(&c, p.host.kind, 20, chance(&seed) % 2);
+			go_home(&p);
+			crowd_server_dies(&c);
+			sleep_ms(chance(&seed) % 30);
+			assert_true(slab_objects("net_namespace") >
+				    before.namespaces);
+			crowd_close(&c);
+		} else {
+			go_home(&p);
+			traffic_stops(&p);
+		}
+		nothing_left(before);
+		wait_for(referred_to(0), 5000);
 	}
+}
+
+static void namespace_goes(void **state)
+{
+	(void)state;
+	namespaces(false);
+}
+
+static void namespace_goes_sockets_stay(void **state)
+{
+	(void)state;
+	namespaces(true);
 }
 
 static int load(void **state)
