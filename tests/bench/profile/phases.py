@@ -19,7 +19,7 @@ PHASES = {
     "net_rx_action": "receive: loopback, IP, rules",
     "tcp_v4_rcv": "TCP processes FIN or RST",
     "halfrst_tg": "HALFRST: target and watch",
-    "queue_delayed_work_on": "work queue: queue, wake the worker",
+    "queue_work_on": "work queue: queue, wake the worker",
     "worker_thread": "work queue: run the work",
     "process_one_work": "work queue: run the work",
     "halfrst_look": "HALFRST: look",
