@@ -92,6 +92,23 @@ __attribute__((constructor)) static void choose_tests(void)
 		cmocka_set_test_filter(pattern);
 }
 
+/* The kernel makes an address's own route a little later; until then what
+ * comes for it is dropped.
+ */
+static bool reachable(void)
+{
+	FILE *f = fopen("/proc/self/net/ipv6_route", "re");
+	bool found = false;
+	char line[256];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = !strncmp(line, "20010db8000000000000000000000001 80 ",
+				 36);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 int host_setup(void **state)
 {
 	struct host *h = calloc(1, sizeof(*h));
@@ -119,6 +136,7 @@ int host_setup(void **state)
 	    "link set peer0 mtu %d up\n"
 	    "addr add " APP_IPV6 "/64 dev peer0 nodad\n' | ip -batch -",
 	    PEER_MTU);
+	wait_for(reachable(), 10000);
 	return 0;
 }
 
