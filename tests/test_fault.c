@@ -173,39 +173,6 @@ static void watches_only(void **state)
 	counters_add_up();
 }
 
-/* The module and its rules come and go while memory is short */
-static void loading(void **state)
-{
-	int loaded = 0, times = how_often(20, 500);
-
-	(void)state;
-	if (built_in()) {
-		print_message("# HALFRST is built in and cannot be unloaded\n");
-		skip();
-	}
-	no_faults();
-	crowd_namespace();	/* the last one has rules, which hold it */
-	wait_for(referred_to(0), 20000);
-	set(SLAB "/ignore-gfp-wait", "N");
-	for (int i = 0; i < times; i++) {
-		if (counters_present())
-			run("rmmod xt_HALFRST");
-		/* by the task, so that only this command has bad luck */
-		set(SLAB "/task-filter", "Y");
-		faults(SLAB, 5);
-		run_status("echo 1 >/proc/self/make-it-fail; "
-			   "exec modprobe xt_HALFRST 2>/dev/null");
-		faults(SLAB, 0);
-		set(SLAB "/task-filter", "N");
-		loaded += counters_present();
-	}
-	set(SLAB "/ignore-gfp-wait", "Y");
-	printf("# the module was loaded %d times of %d\n", loaded, times);
-	assert_in_range(loaded, 1, times - 1);
-	run("modprobe xt_HALFRST");
-	assert_true(counters_present());
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,7 +184,6 @@ int main(void)
 		cmocka_unit_test(page_10),
 		cmocka_unit_test(page_50),
 		cmocka_unit_test(watches_only),
-		cmocka_unit_test(loading),
 	};
 
 	if (access(SLAB, F_OK)) {
