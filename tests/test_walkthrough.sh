@@ -50,6 +50,8 @@ in_close_wait()
 ip link set lo up
 ulimit -n 50000
 sysctl -qw net.ipv4.tcp_max_syn_backlog=4096 net.core.somaxconn=4096
+# a client's end that waits for the server's FIN goes without a RST
+sysctl -qw net.ipv4.tcp_fin_timeout=120
 
 # Leaves every connection open that its client has closed
 python3 -c '
