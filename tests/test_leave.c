@@ -446,7 +446,7 @@ static void namespaces(bool sockets_stay)
 		struct place p;
 
 		enter_new(&p);
-		rule(&p.host, "-t mangle " APPEND "%s", any_options());
+		rule(&p.host, ON_FIN "%s", any_options());
 		assert_true(referred_to(1));
 		traffic_starts(&p);
 		if (sockets_stay) {
