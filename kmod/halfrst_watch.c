@@ -265,11 +265,12 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 /* Sleep until the look that is due.  A timer is late by up to an eighth of its
  * time, and brings many together in one softirq that is long enough to hold up
  * the reception of packets.  So stop early and go on: looks are as far apart
- * as the FINs were.
+ * as the FINs were.  Nothing is left if the CPU was taken away meanwhile.
  */
 static void halfrst_sleep(struct halfrst_watch *w)
 {
-	unsigned long now = jiffies, left = w->due - now;
+	unsigned long now = jiffies;
+	long left = w->due - now;
 
 	if (left > EXACT)
 		left -= left / 8;

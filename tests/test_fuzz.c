@@ -28,11 +28,28 @@ static const char *const options[] = {
 	"", "--grace 30ms", "--deadline 20ms", "--grace 200ms --deadline 1s",
 };
 
-/* The last state and what became of it, by the application's port */
+/* What became of a socket, by the application's port */
 static struct {
 	bool was_half_closed;
-	int state;
+	char *story;
 } trace[65536];
+
+static void remember(int port, const char *line)
+{
+	char *old = trace[port].story;
+
+	if (asprintf(&trace[port].story, "%s# %s", old ? old : "", line) < 0)
+		peer_fail(NULL, "out of memory");
+	free(old);
+}
+
+static void forget(void)
+{
+	for (int port = 0; port < 65536; port++) {
+		free(trace[port].story);
+		trace[port].story = NULL;
+	}
+}
 
 /* "family=AF_INET protocol=... sport=80 dport=... oldstate=... newstate=" */
 static void trace_line(const char *line)
@@ -40,6 +57,8 @@ static void trace_line(const char *line)
 	const char *sport = strstr(line, " sport="), *s;
 	int port = sport ? atoi(sport + 7) & 0xffff : 0;
 
+	if (sport)
+		remember(port, line);
 	s = strstr(line, "newstate=");
 	if (s && strstr(line, "inet_sock_set_state:")) {
 		trace[port].was_half_closed =
@@ -71,7 +90,7 @@ static FILE *trace_open(void)
 
 	set(TRACING "trace", "0");
 	set(TRACING "events/sock/inet_sock_set_state/enable", "1");
-	set(TRACING "events/halfrst/halfrst_reset/enable", "1");
+	set(TRACING "events/halfrst/enable", "1");
 	f = fdopen(open(TRACING "trace_pipe", O_RDONLY | O_NONBLOCK), "r");
 	if (!f)
 		peer_fail(NULL, "trace_pipe: %s", strerror(errno));
@@ -86,22 +105,27 @@ static void read_all(const struct conn *c)
 		;
 }
 
-/* Nobody who is quiet stays half-closed */
-static bool quiet_half_closed(const struct conn *c, int n)
+/* Somebody who is quiet and still half-closed.  All are read first: who reads
+ * late is reset late.
+ */
+static const struct conn *quiet_half_closed(const struct conn *c, int n)
 {
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++)
 		read_all(&c[i]);
+	for (int i = 0; i < n; i++) {
 		if (app_state(&c[i]) == TCP_CLOSE_WAIT && !app_unacked(&c[i]))
-			return true;
+			return &c[i];
 	}
-	return false;
+	return NULL;
 }
 
 static void round_of(struct host *h, FILE *pipe)
 {
 	struct conn c[CONNECTIONS];
+	const struct conn *left;
 	uint32_t dice;
 
+	forget();
 	rule(h, "-t mangle -F");
 	rule(h, "-t mangle -A INPUT -p tcp -j HALFRST %s",
 	     options[chance(&seed) % 4]);
@@ -124,8 +148,13 @@ static void round_of(struct host *h, FILE *pipe)
 			trace_read(pipe);
 		}
 	}
-	if (!wait_until(!quiet_half_closed(c, CONNECTIONS), 70000))
-		peer_fail(NULL, "a quiet socket stays half-closed");
+	if (!wait_until(!(left = quiet_half_closed(c, CONNECTIONS)), 70000)) {
+		trace_read(pipe);
+		printf("%s", trace[left->app_port].story);
+		run("sed 's/^/# /' /proc/net/xt_halfrst");
+		peer_fail(NULL, "port %u is quiet and stays half-closed, round %lu",
+			  left->app_port, rounds_total);
+	}
 	for (int i = 0; i < CONNECTIONS; i++)
 		host_abort(h, c[i].fd);
 	wait_for(counter("watching") == 0, 130000);
