@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +136,27 @@ static void loopback_up(void)
 	close(fd);
 }
 
+/* Where there are two CPUs, either receives segments (RPS), not only the one
+ * that sends them: else nothing would ever happen to a socket at once.  The
+ * sysfs that everybody sees has another namespace's lo.
+ */
+static void received_anywhere(void)
+{
+	static const char sys[] = "/run/sys-of-namespace";
+	static const char path[] =
+		"/run/sys-of-namespace/class/net/lo/queues/rx-0/rps_cpus";
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return;
+	mkdir(sys, 0700);
+	if (mount("halfrst", sys, "sysfs", 0, NULL))
+		peer_fail(NULL, "sysfs: %s", strerror(errno));
+	if (!access(path, F_OK))
+		set(path, "3");
+	if (umount(sys))
+		peer_fail(NULL, "sysfs: %s", strerror(errno));
+}
+
 void crowd_namespace(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -141,6 +164,7 @@ void crowd_namespace(void)
 	if (unshare(CLONE_NEWNET))
 		peer_fail(NULL, "unshare: %s", strerror(errno));
 	loopback_up();
+	received_anywhere();
 	set("/proc/sys/net/core/somaxconn", "65535");
 	set("/proc/sys/net/ipv4/tcp_max_syn_backlog", "65535");
 	/* a server that has forgotten its sockets answers with RSTs */
