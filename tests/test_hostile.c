@@ -12,7 +12,7 @@
 #include "fuzz.h"
 #include "rules.h"
 
-#define PACKETS		how_often(2000, 100000)
+#define PACKETS		how_often(2000, 20000)
 #define CROWD		100
 
 static uint32_t seed = 4711;
