@@ -74,7 +74,8 @@ static void shown(const struct counts *c)
 	for (size_t i = 0; i < NAMES; i++)
 		len += snprintf(want + len, sizeof(want) - len, "%s %lu\n",
 				names[i], c->n[i]);
-	read_all(have, sizeof(have));
+	/* counted a moment after what was counted could be seen */
+	wait_until((read_all(have, sizeof(have)), !strcmp(have, want)), 1000);
 	assert_string_equal(have, want);
 }
 
