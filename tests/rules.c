@@ -38,6 +38,14 @@ void skip_without_legacy(void)
 	skip();
 }
 
+void skip_without(const char *module)
+{
+	if (!run_status("modprobe -q %s", module))
+		return;
+	print_message("# this kernel has no %s\n", module);
+	skip();
+}
+
 void rule(const struct host *h, const char *format, ...)
 {
 	va_list args;

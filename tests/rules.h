@@ -25,6 +25,9 @@ bool legacy_present(void);
 /* For a test that is about that front end */
 void skip_without_legacy(void);
 
+/* For a test that wants something that small kernels lack */
+void skip_without(const char *module);
+
 /* One line of /proc/net/xt_halfrst, of this process's namespace */
 unsigned long counter(const char *name);
 bool counters_present(void);

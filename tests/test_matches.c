@@ -47,6 +47,7 @@ static void cgroup(void **state)
 	struct host *h = *state;
 	int of_app;
 
+	skip_without("xt_cgroup");
 	run("mkdir -p /tmp/cgroup && mount -t cgroup2 none /tmp/cgroup && "
 	    "mkdir -p /tmp/cgroup/app");
 	rule(h, INPUT "-m cgroup --path app " HALFRST);
@@ -89,6 +90,7 @@ static void ipset(void **state)
 	struct host *h = *state;
 	const char *peer = h->kind == IPV6 ? PEER_IPV6 : PEER_IPV4;
 
+	skip_without("ip_set_hash_ip");
 	run("ipset create cdn hash:ip%s", h->kind == IPV6 ? " family inet6" : "");
 	run("ipset add cdn %s", peer);
 	rule(h, INPUT "-m set --match-set cdn src " HALFRST);

@@ -232,6 +232,7 @@ static void conntrack_without_nat(void **state)
  */
 static void pods(struct host *h)
 {
+	skip_without("bridge");
 	run("ip link add br0 type bridge && ip link set br0 up && "
 	    "ip addr add 10.1.1.1/24 dev br0 && "
 	    "ip addr add 2001:db8:2::1/64 dev br0 nodad");
