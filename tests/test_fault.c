@@ -141,12 +141,15 @@ static bool watches_can_fail(void)
 	return true;
 }
 
-/* Only the watches' own memory fails: half of the connections go on */
+/* Only the watches' own memory fails: half of the connections go on.  Where
+ * that takes so long that servers say FIN again, a second one has its chance.
+ */
 static void watches_only(void **state)
 {
 	struct host host = { .kind = IPV4 };
+	unsigned long fins, resets, nomem;
+	int n = size(), waiting;
 	struct crowd c;
-	int n = size();
 
 	(void)state;
 	no_faults();
@@ -160,15 +163,20 @@ static void watches_only(void **state)
 	set(SLAB "/cache-filter", "Y");
 	faults(SLAB, 50);
 	crowd_server_dies(&c);
+	wait_for(!still_trying(), 200000);
 	no_faults();
 	wait_for(counter("watching") == 0, 60000);
-	assert_int_equal(counter("fins"), n);
-	assert_int_equal(counter("resets") + counter("nomem"), n);
-	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), counter("resets"));
-	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), counter("nomem"));
-	assert_in_range(counter("nomem"), n / 3, n * 2 / 3);
-	printf("# watches 50 %%: %d connections, %lu reset, %lu nomem\n", n,
-	       counter("resets"), counter("nomem"));
+	counters_add_up();
+	fins = counter("fins");
+	resets = counter("resets");
+	nomem = counter("nomem");
+	waiting = crowd_in_state(&c, TCP_CLOSE_WAIT);
+	printf("# watches 50 %%: %d connections, %lu reset, %lu nomem, %lu FINs\n",
+	       n, resets, nomem, fins);
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), resets);
+	assert_int_equal(resets + waiting, n);
+	assert_in_range(nomem, n / 3, fins * 2 / 3);
+	assert_in_range(waiting, fins == (unsigned long)n ? nomem : 0, nomem);
 	crowd_close(&c);
 	counters_add_up();
 }
