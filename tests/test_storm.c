@@ -125,6 +125,9 @@ static void all_reset_once(struct storm *s)
 	}
 }
 
+/* A kernel that checks locks keeps a name and a class in each timer and work
+ * item, and KASAN room around each watch: no size of HALFRST's.
+ */
 static void watches_are_small(int n)
 {
 	long watches = slab_bytes("halfrst_watch"), table = table_bytes(n);
@@ -132,7 +135,8 @@ static void watches_are_small(int n)
 	printf("# %d watches: %ld bytes each, %ld in all\n", n,
 	       (watches + table) / n, watches + table);
 	assert_true(watches > 0);
-	assert_true((watches + table) / n <= BYTES_A_WATCH);
+	if (access("/proc/lockdep_stats", F_OK))
+		assert_true((watches + table) / n <= BYTES_A_WATCH);
 }
 
 /* The same storm with and without the rule */

@@ -108,6 +108,8 @@ static void story(const struct conn *c, const char *end, const char *reason,
 {
 	struct event e[2];
 
+	/* told a moment after the RST could be seen */
+	wait_until(recorded(e, 2) >= 2, 1000);
 	assert_int_equal(recorded(e, 2), 2);
 	about(&e[0], c, "halfrst_watch", "fin");
 	assert_int_equal(e[0].msecs, 0);
