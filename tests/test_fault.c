@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --smp 2 --mem 2048 --limit 3600
+/* lab: --smp 2 --mem 2048
  *
  * Out of memory: while connections are half-closed, some of the allocations
  * that cannot wait fail. Every connection ends properly reset or as it would

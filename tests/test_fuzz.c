@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --icount --limit 14400
+/* lab: --icount
  *
  * Segments by dice at real connections. Whatever comes: only a socket that
  * TCP itself had moved to CLOSE_WAIT is reset, every quiet one in CLOSE_WAIT

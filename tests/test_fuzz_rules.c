@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --smp 1 --limit 14400
+/* lab: --smp 1
  *
  * Rules by dice from an unprivileged user, who is root in a user namespace
  * of his own: through setsockopt(), as the legacy front end does, and through

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --icount --mem 2048 --limit 900
+/* lab: --icount --mem 2048
  *
  * Half-closed connections among real hosts: on purpose (an upload that is
  * answered after its end), by mistake (a server that never closes), and

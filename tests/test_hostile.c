@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --icount --limit 3600
+/* lab: --icount
  *
  * A hostile peer: floods of FINs cost bounded memory and little time, and
  * change nothing for the connection they pretend to belong to.

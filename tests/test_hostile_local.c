@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --smp 2 --limit 1800
+/* lab: --smp 2
  *
  * Local users with unusual sockets, and hostile ones: sockets that another
  * layer sits on, that are on their way between processes, that nobody has

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --icount --mem 1024 --limit 1500
+/* lab: --icount --mem 1024
  *
  * Promise 2 at random: over a bad line (delay, loss, reordering, duplicates),
  * whatever the sizes, buffers, pauses and reads, the application reads every

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --icount --mem 6144 --limit 3600
+/* lab: --icount --mem 6144
  *
  * A server with many idle connections dies: every client is reset, none is
  * reset twice, none is forgotten; what the watches cost is bounded, in memory
