@@ -111,12 +111,21 @@ stall()
 }
 export -f close_without_sending send_later stall
 
-# What differs from run to run goes: times, ports, absolute numbers
+# What differs from run to run goes: times, ports, absolute numbers, and whether
+# TCP acknowledges alone or with what the server sends next, say its FIN: that
+# is up to when the server runs
 normal()
 {
 	sed -E 's/(2\.|::2\.)[0-9]{4,5}( >|:)/\1PORT\2/; s/(2\.|::2\.)[0-9]{4,5}:/\1PORT:/
 		s/, options \[[^]]*\]//; /Flags \[S/s/, (seq|ack) [0-9]+//g
-		s/^.* (IP6?) /\1 /'
+		s/^.* (IP6?) /\1 /' |
+	awk '
+	{ match($0, /ack [0-9]+/); ack = substr($0, RSTART, RLENGTH) }
+	held && !(/\.80 > / && ack == acks) { print held }
+	{ held = "" }
+	/\.80 > .*Flags \[\.\],.* length 0$/ { held = $0; acks = ack; next }
+	{ print }
+	END { if (held) print held }'
 }
 
 # capture FILE SCENARIO ADDRESS
