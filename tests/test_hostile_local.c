@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --smp 2
+/* lab: --smp 2 --append kcsan.skip_watch=500
  *
  * Local users with unusual sockets, and hostile ones: sockets that another
  * layer sits on, that are on their way between processes, that nobody has

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* lab: --smp 2
+/* lab: --smp 2 --append kcsan.skip_watch=500
  *
  * Go at any time: the rule, the namespace, the process or the module goes at
  * a random moment under traffic, and nothing is left behind: no socket, no
