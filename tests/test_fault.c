@@ -25,6 +25,8 @@ static void faults(const char *which, int percent)
 {
 	char path[128], value[16];
 
+	if (!strcmp(which, PAGE))
+		set(PAGE "/min-order", "0");	/* 1 would spare nearly all */
 	snprintf(path, sizeof(path), "%s/verbose", which);
 	set(path, "0");
 	snprintf(path, sizeof(path), "%s/times", which);
