@@ -113,13 +113,13 @@ export -f close_without_sending send_later stall
 
 # What differs from run to run goes: times, ports, absolute numbers, and whether
 # TCP acknowledges alone or with what the server sends next, say its FIN: that
-# is up to when the server runs
+# is up to when the server runs. Likewise whose FIN is first where both say it:
+# each end's packets are compared with its own.
 normal()
 {
 	sed -E 's/(2\.|::2\.)[0-9]{4,5}( >|:)/\1PORT\2/; s/(2\.|::2\.)[0-9]{4,5}:/\1PORT:/
 		s/, options \[[^]]*\]//; /Flags \[S/s/, (seq|ack) [0-9]+//g
-		s/^.* (IP6?) /\1 /' |
-	awk '
+		s/^.* (IP6?) /\1 /' | sort -s -k 2,2 | awk '
 	{ match($0, /ack [0-9]+/); ack = substr($0, RSTART, RLENGTH) }
 	held && !(/\.80 > / && ack == acks) { print held }
 	{ held = "" }
