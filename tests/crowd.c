@@ -286,6 +286,11 @@ void crowd_close(struct crowd *c)
 	c->n = 0;
 }
 
+bool crowd_repeats_fin(void)
+{
+	return !run_status("ss -Htno state fin-wait-1 | grep -Eq 'timer:.(on|persist)'");
+}
+
 int crowd_in_state(const struct crowd *c, int state)
 {
 	int n = 0;

@@ -29,6 +29,12 @@ void crowd_open(struct crowd *c, enum kind kind, int n, int unread);
 void crowd_server_dies(struct crowd *c);
 void crowd_close(struct crowd *c);
 
+/*
+ * A dead server's end says FIN again until it is answered, or for the first
+ * time, as a probe of the window, because there was no memory for its clone.
+ */
+bool crowd_repeats_fin(void);
+
 /* How many clients are in this state: TCP_CLOSE... */
 int crowd_in_state(const struct crowd *c, int state);
 

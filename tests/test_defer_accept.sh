@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# lab: --icount --limit 900
+# lab: --icount
 #
 # A server with TCP_DEFER_ACCEPT keeps a connection in SYN_RECV until data
 # comes.  The same clients with and without the module: the same packets.  A
@@ -120,10 +120,14 @@ normal()
 	sed -E 's/(2\.|::2\.)[0-9]{4,5}( >|:)/\1PORT\2/; s/(2\.|::2\.)[0-9]{4,5}:/\1PORT:/
 		s/, options \[[^]]*\]//; /Flags \[S/s/, (seq|ack) [0-9]+//g
 		s/^.* (IP6?) /\1 /' | sort -s -k 2,2 | awk '
-	{ match($0, /ack [0-9]+/); ack = substr($0, RSTART, RLENGTH) }
-	held && !(/\.80 > / && ack == acks) { print held }
+	{
+		match($0, /ack [0-9]+/)
+		ack = substr($0, RSTART, RLENGTH)
+		alone = /\.80 > .*Flags \[\.\],.* length 0$/
+	}
+	held && (alone || !/\.80 > / || ack != acks) { print held }
 	{ held = "" }
-	/\.80 > .*Flags \[\.\],.* length 0$/ { held = $0; acks = ack; next }
+	alone { held = $0; acks = ack; next }
 	{ print }
 	END { if (held) print held }'
 }

@@ -43,14 +43,6 @@ static void no_faults(void)
 	set(SLAB "/cache-filter", "N");
 }
 
-/* A server's end that says FIN again until it is answered, or for the first
- * time (as a probe of the window) because there was no memory for its clone
- */
-static bool still_trying(void)
-{
-	return !run_status("ss -Htno state fin-wait-1 | grep -Eq 'timer:.(on|persist)'");
-}
-
 /* From idle connections to their end, with faults in between.  A FIN for which
  * TCP has no memory is never sent, whether there is a rule or not: such
  * clients stay as they are.
@@ -72,9 +64,9 @@ static void die_with(enum kind kind, const char *which, int percent, int n)
 	faults(which, percent);
 	crowd_server_dies(&c);
 	/* A FIN or its ACK that was lost is repeated; at 50 % more than once */
-	wait_until(!still_trying(), 60000);
+	wait_until(!crowd_repeats_fin(), 60000);
 	no_faults();
-	wait_for(!still_trying(), 200000);
+	wait_for(!crowd_repeats_fin(), 200000);
 	wait_for(counter("watching") == 0, 130000);
 	counters_add_up();
 	resets = counter("resets");
@@ -167,7 +159,7 @@ static void watches_only(void **state)
 	set(SLAB "/cache-filter", "Y");
 	faults(SLAB, 50);
 	crowd_server_dies(&c);
-	wait_for(!still_trying(), 200000);
+	wait_for(!crowd_repeats_fin(), 200000);
 	no_faults();
 	wait_for(counter("watching") == 0, 60000);
 	counters_add_up();

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# lab: --limit 900
+# lab: --smp 1
 #
 # Every front end (iptables and ip6tables, legacy and nft) takes, shows,
 # saves, restores and refuses HALFRST rules in the same way.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# lab: --icount --limit 1800
+# lab: --icount
 #
 # A server that leaks its sockets, behind nginx, which gives up on an answer
 # after 5 seconds and closes.  256 descriptors.
