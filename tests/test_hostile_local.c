@@ -141,6 +141,17 @@ static void never_read(void **state)
 	pair_close(&p);
 }
 
+/* Connections that wait for accept() */
+static int queue_length(int listener)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(listener, SOL_TCP, TCP_INFO, &info, &len),
+			 0);
+	return info.tcpi_unacked;
+}
+
 static void never_accepted(void **state)
 {
 	int server[25], i;
@@ -152,6 +163,8 @@ static void never_accepted(void **state)
 	rule(&p.host, ON_FIN);
 	for (i = 0; i < 50; i++) {
 		p.client = dial(&p);
+		/* the next one's ACK, on another CPU, could overtake this one's */
+		wait_for(queue_length(p.listener) == i + 1, SOON);
 		if (i % 2)
 			assert_int_equal(send(p.client, "a", 1, 0), 1);
 		hang_up(&p.client);
