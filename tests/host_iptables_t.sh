@@ -11,6 +11,7 @@ row=${ROW:-bookworm}
 fresh=()
 [ -z "${ROW:-}" ] || fresh=(--no-build)
 suite=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $3 }')
+suite=${suite%-backports}	# whose kernel it is; iptables is the release's
 
 if ! prog=$(scripts/fetch-iptables-test "$suite"); then
 	echo "1..0 # SKIP iptables' source package of $suite cannot be had"
@@ -25,6 +26,8 @@ files=$(tar -c -C "$(dirname "$prog")" iptables-test.py \
 guest='
 	cd /tmp && echo "$1" | base64 -d | tar -x
 	for backend in legacy nft; do
+		iptables-$backend -t mangle -S >/dev/null 2>&1 ||
+			{ echo "$backend has no tables"; continue; }
 		python3 iptables-test.py --host --$backend ./libxt_HALFRST.t
 		echo "$backend status $?"
 		grep -v "^command:" /tmp/iptables-test.log | tail -n 20 |
@@ -37,6 +40,10 @@ n=0
 failed=0
 for backend in legacy nft; do
 	n=$((n + 1))
+	if [ $backend = legacy ] && echo "$out" | grep -qx 'legacy has no tables'; then
+		echo "ok $n - iptables-$backend # SKIP this kernel has no legacy tables"
+		continue
+	fi
 	# "legacy: 1 test files, 59 unit tests, 59 passed"
 	read -r tests passed <<< "$(echo "$out" |
 		sed -n "s/^$backend: .* \([0-9]*\) unit tests, \([0-9]*\) passed.*/\1 \2/p")"
