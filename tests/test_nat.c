@@ -57,6 +57,7 @@ static void output_dnat(void **state)
 	struct host *h = *state;
 	struct conn c;
 
+	skip_without("xt_nat");
 	route();
 	rule(h, "-t nat -A OUTPUT -p tcp -d %s --dport 80 "
 	     "-j DNAT --to-destination %s:8080",
@@ -82,6 +83,7 @@ static void output_dnat_and_owner(void **state)
 	struct host *h = *state;
 	struct conn c;
 
+	skip_without("xt_nat");
 	route();
 	rule(h, "-t nat -A OUTPUT -p tcp -d %s --dport 80 "
 	     "-j DNAT --to-destination %s:8080",
@@ -101,6 +103,7 @@ static void output_dnat_and_snat(void **state)
 	struct host *h = *state;
 	struct conn c;
 
+	skip_without("xt_nat");
 	route();
 	rule(h, "-t nat -A OUTPUT -p tcp -d %s --dport 80 "
 	     "-j DNAT --to-destination %s:8080",
@@ -197,6 +200,7 @@ static void input_snat(void **state)
 {
 	struct host *h = *state;
 
+	skip_without("xt_nat");
 	route();
 	rule(h, "-t nat -A INPUT -p tcp --dport 8080 -j SNAT --to-source %s",
 	     v6(h) ? VIRTUAL_IPV6 : VIRTUAL_IPV4);
@@ -233,6 +237,7 @@ static void conntrack_without_nat(void **state)
 static void pods(struct host *h)
 {
 	skip_without("bridge");
+	skip_without("xt_nat");
 	run("ip link add br0 type bridge && ip link set br0 up && "
 	    "ip addr add 10.1.1.1/24 dev br0 && "
 	    "ip addr add 2001:db8:2::1/64 dev br0 nodad");
