@@ -436,6 +436,8 @@ static void reuse_port(void **state)
 		client[i] = dial(&p);
 	for (int i = 0; i < 40; i++)
 		hang_up(&client[i]);
+	wait_for(queue_length(lfd[0]) + queue_length(lfd[1]) +
+		 queue_length(lfd[2]) + queue_length(lfd[3]) == 40, SOON);
 	for (int i = 0; i < 4; i++)
 		while ((server[n] = accept(lfd[i], NULL, NULL)) >= 0)
 			n++;
