@@ -117,14 +117,19 @@ long tcp_counter(const char *name)
 	peer_fail(NULL, "/proc/net/snmp has no Tcp %s", name);
 }
 
-int socket_state(int fd)
+struct tcp_info socket_info(int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
 		peer_fail(NULL, "TCP_INFO: %s", strerror(errno));
-	return info.tcpi_state;
+	return info;
+}
+
+int socket_state(int fd)
+{
+	return socket_info(fd).tcpi_state;
 }
 
 static void loopback_up(void)

@@ -38,7 +38,8 @@ bool crowd_repeats_fin(void);
 /* How many clients are in this state: TCP_CLOSE... */
 int crowd_in_state(const struct crowd *c, int state);
 
-/* State of any TCP socket */
+/* TCP_INFO of any TCP socket, and the state in it */
+struct tcp_info socket_info(int fd);
 int socket_state(int fd);
 
 /*

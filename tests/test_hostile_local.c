@@ -145,12 +145,7 @@ static void never_read(void **state)
 /* Connections that wait for accept() */
 static int queue_length(int listener)
 {
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
-
-	assert_int_equal(getsockopt(listener, SOL_TCP, TCP_INFO, &info, &len),
-			 0);
-	return info.tcpi_unacked;
+	return socket_info(listener).tcpi_unacked;
 }
 
 static void never_accepted(void **state)
