@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* lab: --smp 2 --mem 2048
  *
- * Out of memory: while connections are half-closed, some of the allocations
- * that cannot wait fail. Every connection ends properly reset or as it would
- * without the module, and nothing leaks. Needs a kernel with fault injection.
+ * Out of memory. While the module is loaded, each of its allocations fails
+ * once: loading ends with an error and leaves nothing. While connections are
+ * half-closed, some of the allocations that cannot wait fail: every connection
+ * ends properly reset or as it would without the module, and nothing leaks.
+ * Needs a kernel with fault injection.
  */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "crowd.h"
@@ -18,7 +22,13 @@
 
 #define SLAB	"/sys/kernel/debug/failslab"
 #define PAGE	"/sys/kernel/debug/fail_page_alloc"
-#define WATCHES	"/sys/kernel/slab/halfrst_watch/failslab"
+#define CACHE	"/sys/kernel/slab/halfrst_watch"
+#define WATCHES	CACHE "/failslab"
+#define MODULE	"/sys/module/xt_HALFRST"
+#define TRACING	"/sys/kernel/tracing"
+#define LEAKS	"/sys/kernel/debug/kmemleak"
+#define NTH	"/proc/thread-self/fail-nth"
+#define MANY	1000000
 
 /* Only what cannot wait (GFP_ATOMIC) fails: all of the packet path */
 static void faults(const char *which, int percent)
@@ -101,6 +111,184 @@ static void die_with(enum kind kind, const char *which, int percent, int n)
 		assert_true(nomem > 0);
 }
 
+/* The calling thread's @nth allocation from now on fails; 0: none.  @fd is its
+ * own NTH, open before: to open a file takes allocations as well.
+ */
+static void fail_nth(int fd, long nth)
+{
+	char value[16];
+	int n = snprintf(value, sizeof(value), "%ld", nth);
+
+	if (pwrite(fd, value, n, 0) != n)
+		peer_fail(NULL, NTH ": %s", strerror(errno));
+}
+
+/* How many more it would have been; none fails any more */
+static long not_failed(int fd)
+{
+	char value[16] = "";
+
+	if (pread(fd, value, sizeof(value) - 1, 0) <= 0)
+		peer_fail(NULL, NTH ": %s", strerror(errno));
+	fail_nth(fd, 0);
+	return atol(value);
+}
+
+/* Allocations that may wait, as well */
+static void all_may_fail(bool on)
+{
+	set(SLAB "/ignore-gfp-wait", on ? "N" : "Y");
+	set(PAGE "/ignore-gfp-wait", on ? "N" : "Y");
+	set(PAGE "/min-order", on ? "0" : "1");
+}
+
+/* Load the module while the @nth allocation fails; returns errno */
+static int load(int file, long nth, long *left)
+{
+	int error, faults = open(NTH, O_RDWR | O_CLOEXEC);
+
+	fail_nth(faults, nth);
+	error = syscall(SYS_finit_module, file, "", 0) ? errno : 0;
+	*left = not_failed(faults);
+	close(faults);
+	return error;
+}
+
+static void unload(void)
+{
+	if (syscall(SYS_delete_module, "xt_HALFRST", O_NONBLOCK))
+		peer_fail(NULL, "rmmod: %s", strerror(errno));
+}
+
+static int module_file(void)
+{
+	char path[256] = "";
+	FILE *f = popen("modinfo -n xt_HALFRST", "r");
+	int fd;
+
+	if (!f || !fgets(path, sizeof(path), f) || pclose(f))
+		peer_fail(NULL, "modinfo knows no xt_HALFRST");
+	path[strcspn(path, "\n")] = '\0';
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		peer_fail(NULL, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Has the module's own init function begun, in the last attempt? */
+static bool begun(void)
+{
+	char line[512];
+	FILE *f = fopen(TRACING "/trace", "re");
+	bool found = false;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		found = found || strstr(line, "module_load: xt_HALFRST");
+	fclose(f);
+	close(open(TRACING "/trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	return found;
+}
+
+/* What sysfs_slab_add() loses by itself, when it has no memory, is the name of
+ * the cache; objects of less than five seconds are not looked at.
+ */
+static void no_leaks(void)
+{
+	char line[256], object[256] = "";
+	bool known = true;
+	FILE *f;
+
+	if (access(LEAKS, F_OK))
+		return;
+	for (int i = 0; i < 2; i++) {
+		sleep_ms(6000);
+		set(LEAKS, "scan");
+	}
+	f = fopen(LEAKS, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "unreferenced", 12)) {
+			if (!known)
+				break;
+			known = false;
+			strcpy(object, line);
+		}
+		known = known || strstr(line, "sysfs_slab_add+");
+	}
+	fclose(f);
+	if (!known)
+		peer_fail(NULL, "%s", object);
+	set(LEAKS, "clear");
+}
+
+/* From the last allocation back to the module's first: before that, the kernel
+ * complains of what it cannot have.  There is a second namespace, which is to
+ * be rid of the module, too.
+ */
+static void loading(void **state)
+{
+	struct host host = { .kind = IPV4 };
+	int file, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int other, error, failed = 0, spared = 0;
+	long nth, left;
+
+	(void)state;
+	if (!getenv("HALFRST_LONG")) {
+		print_message("# takes minutes; --long does it\n");
+		skip();
+	}
+	if (built_in()) {
+		print_message("# HALFRST is part of this kernel\n");
+		skip();
+	}
+	no_faults();
+	crowd_namespace();
+	other = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	setns(home, CLONE_NEWNET);
+	file = module_file();
+	set(TRACING "/events/module/module_load/enable", "1");
+	all_may_fail(true);
+	error = load(file, MANY, &left);
+	if (error)
+		peer_fail(NULL, "loading: %s", strerror(error));
+	unload();
+	for (nth = MANY - left + 10; nth > 0; nth--) {
+		begun();
+		error = load(file, nth, &left);
+		if (!left && !begun())
+			break;
+		if (!error) {
+			spared++;	/* sysfs and tracefs do without it */
+			unload();
+			continue;
+		}
+		failed++;
+		assert_int_equal(left, 0);
+		assert_int_equal(error, ENOMEM);
+		assert_int_not_equal(access(MODULE, F_OK), 0);
+		assert_int_not_equal(access(CACHE, F_OK), 0);
+		assert_int_not_equal(access("/proc/self/net/xt_halfrst", F_OK),
+				     0);
+	}
+	all_may_fail(false);
+	set(TRACING "/events/module/module_load/enable", "0");
+	printf("# %d times not loaded, %d times all the same\n", failed,
+	       spared);
+	assert_in_range(failed, 20, 500);
+	no_leaks();
+	error = load(file, 0, &left);
+	if (error)
+		peer_fail(NULL, "loading after all: %s", strerror(error));
+	close(file);
+	setns(other, CLONE_NEWNET);
+	rule(&host, ON_FIN);
+	counters_add_up();
+	setns(home, CLONE_NEWNET);
+	close(other);
+	close(home);
+}
+
 static int size(void)
 {
 	return how_often(1000, 10000);
@@ -180,6 +368,7 @@ static void watches_only(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(loading),
 		cmocka_unit_test(slab_1),
 		cmocka_unit_test(slab_10),
 		cmocka_unit_test(slab_50),
@@ -194,7 +383,6 @@ int main(void)
 		puts("1..0 # SKIP this kernel injects no faults");
 		return 0;
 	}
-	run("modprobe xt_HALFRST");
 	/* TCP would send RST instead of the last of so many unanswered FINs */
 	set("/proc/sys/net/ipv4/tcp_max_orphans", "100000");
 	return cmocka_run_group_tests(tests, NULL, NULL);
