@@ -221,15 +221,18 @@ static int listener(enum kind kind)
 	return fd;
 }
 
-/* The server process: says 'r' when all are accepted, then waits to die */
+/* The server process: says 'r' when all are accepted, then waits to die.  Each
+ * client has sent a byte: one that has not is no idle connection.
+ */
 static void serve(int lfd, int n, int unread, int ready)
 {
-	char *data = calloc(1, unread + 1);
+	char *data = calloc(1, unread + 1), byte;
 
 	for (int i = 0; i < n; i++) {
 		int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
 
-		if (fd < 0 || (unread && send(fd, data, unread, 0) != unread)) {
+		if (fd < 0 || recv(fd, &byte, 1, 0) != 1 ||
+		    (unread && send(fd, data, unread, 0) != unread)) {
 			perror("# server");
 			_exit(1);
 		}
@@ -251,7 +254,8 @@ static int dial(enum kind kind, int number)
 	snprintf(ipv4, sizeof(ipv4), "127.0.0.%d", 1 + number / EACH_ADDRESS);
 	len = host_address(kind, &a, ipv4, "::1",
 			   PORT);
-	if (connect(fd, (struct sockaddr *)&a, len))
+	if (connect(fd, (struct sockaddr *)&a, len) ||
+	    send(fd, "b", 1, MSG_NOSIGNAL) != 1)
 		peer_fail(NULL, "connect %d: %s", number, strerror(errno));
 	return fd;
 }

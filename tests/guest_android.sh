@@ -170,7 +170,10 @@ resets()
 	family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 	with socket.create_server((sys.argv[1], 8080), family=family) as s:
 	    c = socket.create_connection(s.getsockname()[:2])
-	    s.accept()[0].close()
+	    c.send(b"b")  # a connection that has carried nothing is not idle
+	    p = s.accept()[0]
+	    p.recv(1)
+	    p.close()
 	for i in range(600):
 	    if resets() != before:
 	        break

@@ -55,7 +55,10 @@ resets()
 	s.listen()
 	c = socket.socket(family)
 	c.connect(s.getsockname()[:2])
-	s.accept()[0].close()
+	c.send(b"b")    # a connection that has carried nothing is not idle
+	p = s.accept()[0]
+	p.recv(1)
+	p.close()
 	for i in range(600):
 	    if counters()["resets"] != "0":
 	        break

@@ -261,7 +261,7 @@ void client(struct conn *c, struct host *h, int options)
 	client_with(c, h, options, host_socket(h));
 }
 
-void client_with(struct conn *c, struct host *h, int options, int fd)
+void client_silent(struct conn *c, struct host *h, int options, int fd)
 {
 	struct sockaddr_storage a;
 	socklen_t len = host_address(h->kind, &a, PEER_IPV4, PEER_IPV6, 80);
@@ -273,6 +273,12 @@ void client_with(struct conn *c, struct host *h, int options, int fd)
 	app_wait_state(c, TCP_ESTABLISHED, PEER_PATIENCE);
 }
 
+void client_with(struct conn *c, struct host *h, int options, int fd)
+{
+	client_silent(c, h, options, fd);
+	app_begins(c);
+}
+
 void server(struct conn *c, struct host *h, int options)
 {
 	int listener = host_listen(h, 8080);
@@ -280,6 +286,28 @@ void server(struct conn *c, struct host *h, int options)
 	peer_connect(c, &h->peer, 8080, options);
 	c->fd = host_accept(h, listener);
 	host_close(h, listener);
+	app_begins(c);
+}
+
+void app_begins(struct conn *c)
+{
+	uint8_t first = stream_byte(0);
+
+	if (send(c->fd, &first, 1, MSG_NOSIGNAL) != 1)
+		peer_fail(c, "the first byte: %s", strerror(errno));
+	peer_expect(c, "P. 1:2(1) ack 1");
+	peer_send(c, ". 1:1(0) ack 2");
+	wait_for(!app_unacked(c), PEER_PATIENCE);
+	c->irs++;
+}
+
+void carry_byte(int from, int to)
+{
+	char byte = 'b';
+
+	if (send(from, &byte, 1, MSG_NOSIGNAL) != 1)
+		peer_fail(NULL, "the first byte: %s", strerror(errno));
+	wait_for(recv(to, &byte, 1, MSG_DONTWAIT) == 1, PEER_PATIENCE);
 }
 
 static bool wait_event(const struct conn *c, short events)

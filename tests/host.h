@@ -66,6 +66,21 @@ void host_abort(struct host *h, int fd);
 /* A client's socket, any file descriptor; bind() and options come before */
 void client_with(struct conn *c, struct host *h, int options, int fd);
 
+/* The same, but no byte has been sent yet: not an idle connection.  The peer
+ * can close its window before the first one only, as TCP reads its segments.
+ */
+void client_silent(struct conn *c, struct host *h, int options, int fd);
+
+/*
+ * The application sends one byte, which the peer acknowledges, and the script
+ * begins behind it.  A connection that has carried nothing is not an idle one,
+ * so all of the helpers here do this once it is established.
+ */
+void app_begins(struct conn *c);
+
+/* The same for a connection whose two ends are both sockets of the test's */
+void carry_byte(int from, int to);
+
 /* The application connects to the peer's port 80 / the peer to its 8080 */
 void client(struct conn *c, struct host *h, int options);
 void server(struct conn *c, struct host *h, int options);

@@ -122,10 +122,10 @@ static void print_segment(char *out, size_t size, const struct conn *c,
 	int n;
 
 	print_flags(flags, g->flags);
-	n = snprintf(out, size, "%s %u:%u(%u)", flags, seq, seq + g->len,
+	n = snprintf(out, size, "%s %d:%d(%u)", flags, seq, seq + g->len,
 		     g->len);
 	if (g->flags & ACK)
-		snprintf(out + n, size - n, " ack %u",
+		snprintf(out + n, size - n, " ack %d",
 			 peer_relative_ack(c, g));
 }
 
@@ -135,7 +135,9 @@ struct script {
 	uint32_t len;
 	uint32_t ack;
 	uint32_t window;
+	uint32_t urgent;
 	bool has_window;
+	const uint8_t *bytes;		/* in place of the pattern */
 };
 
 static bool parse(const char *s, struct script *out)
@@ -166,6 +168,9 @@ static bool parse(const char *s, struct script *out)
 		out->has_window = true;
 		s += n;
 	}
+	n = 0;
+	if (sscanf(s, " urg %u%n", &out->urgent, &n) == 1)
+		s += n;
 	return !*s;
 }
 
@@ -355,9 +360,11 @@ static void transmit(struct conn *c, const struct script *s, int twist,
 	tcp[12] = header / 4 << 4;
 	tcp[13] = s->flags;
 	put16(tcp + 14, g.window);
+	put16(tcp + 18, s->urgent);
 	/* a SYN counts as one, so the first data byte has number 1 */
 	for (uint32_t i = 0; i < s->len; i++)
-		tcp[header + i] = stream_byte(s->seq - 1 + i);
+		tcp[header + i] = s->bytes ? s->bytes[i] :
+					     stream_byte(s->seq - 1 + i);
 
 	if (ip_len + tcp_len > PEER_MTU) {
 		vnet.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -524,7 +531,7 @@ static bool pure_ack(const struct segment *g)
 }
 
 void peer_send_at(struct conn *c, const char *file, int line, int twist,
-		  const char *format, ...)
+		  const void *bytes, const char *format, ...)
 {
 	struct script s;
 	char text[96];
@@ -535,6 +542,7 @@ void peer_send_at(struct conn *c, const char *file, int line, int twist,
 	va_end(args);
 	if (!parse(text, &s))
 		peer_fail_at(c, file, line, "cannot read \"%s\"", text);
+	s.bytes = bytes;
 	transmit(c, &s, twist, -1);
 }
 

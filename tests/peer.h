@@ -6,10 +6,12 @@
  *
  * Segments are written as packetdrill writes them,
  *
- *	"FLAGS FIRST:NEXT(LENGTH) [ack N] [win N]"
+ *	"FLAGS FIRST:NEXT(LENGTH) [ack N] [win N] [urg N]"
  *
- * FLAGS are S F R P and '.' for ACK.  Sequence and acknowledgement numbers
- * count from each side's SYN, which is 0; the first byte is 1.  They are
+ * FLAGS are S F R P U and '.' for ACK.  Sequence and acknowledgement numbers
+ * count from each side's SYN, which is 0; the first byte is 1.  Where host.h's
+ * app_begins() has sent a byte before the script, the application's numbers
+ * count from that byte, so that its next one is 1 all the same.  They are
  * exact: nothing is acknowledged or repeated behind the script's back.
  */
 #ifndef PEER_H
@@ -79,7 +81,9 @@ struct conn {
 	uint16_t app_port;
 	uint16_t peer_port;
 	uint32_t iss;			/* the peer's SYN */
-	uint32_t irs;			/* the application's SYN */
+	uint32_t irs;			/* the application's SYN, or the byte
+					 * that its script begins behind
+					 */
 	bool timestamps;
 	uint32_t tsval_last;		/* of the application */
 	int app_wscale;
@@ -110,9 +114,13 @@ void peer_connect(struct conn *c, struct peer *p, uint16_t port, int options);
 
 /* peer_send(c, "F. 1:1(0) ack 1"); more than one MTU is sent as GRO merges */
 #define peer_send(c, ...) \
-	peer_send_at(c, __FILE__, __LINE__, 0, __VA_ARGS__)
+	peer_send_at(c, __FILE__, __LINE__, 0, NULL, __VA_ARGS__)
 #define peer_send_twisted(c, twist, ...) \
-	peer_send_at(c, __FILE__, __LINE__, twist, __VA_ARGS__)
+	peer_send_at(c, __FILE__, __LINE__, twist, NULL, __VA_ARGS__)
+
+/* With these bytes in place of the pattern that app_read() wants to see */
+#define peer_send_bytes(c, bytes, ...) \
+	peer_send_at(c, __FILE__, __LINE__, 0, bytes, __VA_ARGS__)
 
 /*
  * TCP delays the ACK of the FIN to the next timer tick at least, and on a
@@ -133,8 +141,8 @@ extern bool peer_strict;
 	peer_expect_nothing_at(c, __FILE__, __LINE__, ms)
 
 void peer_send_at(struct conn *c, const char *file, int line, int twist,
-		  const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+		  const void *bytes, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
 const struct segment *peer_expect_at(struct conn *c, const char *file,
 				     int line, int ms, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));

@@ -136,7 +136,7 @@ static void response_after_shutdown(struct host *h, struct conn *c)
 
 static void orphan_with_unsent_data(struct host *h, struct conn *c)
 {
-	client(c, h, 0);
+	client_silent(c, h, 0, host_socket(h));
 	peer_send(c, ". 1:1(0) ack 1 win 0");
 	app_write(c, 100);
 	host_close(h, c->fd);
@@ -251,7 +251,7 @@ static void syn_recv(struct host *h, struct conn *c)
 	peer_expect(c, ". 1:1(0) ack 2");
 	c->fd = host_accept(h, listener);
 	app_wait_state(c, TCP_CLOSE_WAIT, 0);
-	sleep_ms(50000);
+	sleep_ms(5000);
 	host_close(h, c->fd);
 	peer_expect(c, "F. 1:1(0) ack 2");
 	peer_send(c, ". 2:2(0) ack 2");
@@ -284,6 +284,9 @@ static void defer_accept(struct host *h, struct conn *c)
 	peer_expect_nothing(c, 100);
 	assert_int_equal(accept(listener, NULL, NULL), -1);
 	peer_send(c, "F. 1:1(0) ack 1");
+	/* a connection now, which nobody accepts */
+	sleep_ms(20000);
+	host_close(h, listener);
 }
 
 static void syn_sent(struct host *h, struct conn *c)
@@ -446,7 +449,7 @@ BYSTANDER(shutdown_after_fin, "--grace 10s")
 BYSTANDER(aborted_after_fin, "--grace 10s")
 BYSTANDER(peer_resets_after_fin, "--grace 10s")
 BYSTANDER(listening, "")
-BYSTANDER(syn_recv, "")
+BYSTANDER(syn_recv, "--grace 1h")
 BYSTANDER(syn_recv_wrong_ack, "")
 BYSTANDER(defer_accept, "")
 BYSTANDER(syn_sent, "")

@@ -71,6 +71,7 @@ static void pair_open(struct pair *p, enum kind kind)
 	p->client = dial(p);
 	p->server = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(p->server >= 0);
+	carry_byte(p->client, p->server);
 }
 
 static void hang_up(int *fd)
@@ -576,6 +577,7 @@ static void snatched_locks(void **state)
 		s->page = t.page + n * sysconf(_SC_PAGESIZE);
 		s->delay = delay;
 		server = accept(p.listener, NULL, NULL);
+		carry_byte(s->fd, server);
 		assert_int_equal(pthread_create(&s->thread, &small, snatch, s),
 				 0);
 		sleep_ms(1);
@@ -606,6 +608,7 @@ static void snatched_locks(void **state)
 	for (int i = 0; i < OTHERS; i++) {
 		fd = dial(&p);
 		server = accept(p.listener, NULL, NULL);
+		carry_byte(fd, server);
 		hang_up(&server);
 		is_reset(fd);
 		close(fd);

@@ -95,6 +95,7 @@ static void pair(const struct link *l, int listener, int *app, int *peer)
 	*peer = link_connect_far(l, PORT);
 	*app = accept(listener, NULL, NULL);
 	assert_true(*peer >= 0 && *app >= 0);
+	carry_byte(*peer, *app);
 }
 
 static void held(int holders, const char *options, int extra,

@@ -50,6 +50,7 @@ static void connect_to_virtual(struct conn *c, struct host *h)
 	peer_accept(c, &h->peer, 8080, 0);
 	c->fd = fd;
 	app_wait_state(c, TCP_ESTABLISHED, 1000);
+	app_begins(c);
 }
 
 static void output_dnat(void **state)
@@ -151,6 +152,7 @@ static void output_redirect(void **state)
 		app_wait_state(&c, TCP_ESTABLISHED, 1000);
 		server = host_accept(h, listener);
 		host_close(h, listener);
+		carry_byte(c.fd, server);
 		shutdown(server, SHUT_WR);
 		app_wait_state(&c, TCP_CLOSE, 1000);
 		app_read_eof(&c);
@@ -176,6 +178,7 @@ static void server_in_each_table(struct host *h, uint16_t port)
 		peer_connect(&c, &h->peer, port, 0);
 		c.fd = host_keep(h, accept4(listener, NULL, NULL,
 					    SOCK_NONBLOCK));
+		app_begins(&c);
 		peer_send(&c, "F. 1:1(0) ack 1");
 		peer_expect(&c, "R. 1:1(0) ack 2");
 		app_wait_state(&c, TCP_CLOSE, 0);
@@ -316,6 +319,7 @@ static void connect_pods(struct conn *c, struct conn *s, struct host *h,
 	app_wait_state(c, TCP_ESTABLISHED, 5000);
 	s->fd = host_accept(h, listener);
 	host_close(h, listener);
+	carry_byte(c->fd, s->fd);
 }
 
 /* @near has the rule, and its peer has said FIN: both ends get rid of it */

@@ -73,6 +73,7 @@ void pair_open(struct pair *p, int listener)
 {
 	struct sockaddr_in a;
 	socklen_t len = sizeof(a);
+	char byte = 'b';
 	int one = 1;
 
 	if (getsockname(listener, (struct sockaddr *)&a, &len))
@@ -86,6 +87,10 @@ void pair_open(struct pair *p, int listener)
 	p->server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (p->server < 0)
 		die("accept");
+	/* one that has carried nothing is no idle connection */
+	if (send(p->client, &byte, 1, 0) != 1 ||
+	    recv(p->server, &byte, 1, 0) != 1)
+		die("the first byte");
 }
 
 struct pair *pairs_open(int n)
