@@ -71,7 +71,7 @@ static void unsent(void **state)
 	int64_t start;
 
 	rule(h, ON_FIN "--deadline 3s");
-	client(&c, h, 0);
+	client_silent(&c, h, 0, host_socket(h));
 	peer_send(&c, ". 1:1(0) ack 1 win 0");
 	app_write(&c, 100);
 	start = now_us();
@@ -127,6 +127,31 @@ static void same_as_grace(void **state)
 	expect_reset(&c, start, 3000, 0);
 }
 
+/* Nobody could have read before it was accepted: its time begins then */
+static void accepted_late(void **state)
+{
+	struct host *h = *state;
+	int listener = host_listen(h, 8080);
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "--deadline 5s --reset-with econnaborted");
+	peer_connect(&c, &h->peer, 8080, 0);
+	peer_send(&c, "FP. 1:101(100) ack 1");
+	peer_take_acks(&c, 57000);
+	expect_counter("watching", 1);
+	c.fd = host_accept(h, listener);
+	start = now_us();
+	wait_for(app_state(&c) == TCP_CLOSE, 60000);
+	/* the look that finds it accepted is an eighth of its age late */
+	assert_in_range(now_us() - start, 5000 * MS,
+			5000 * MS + 57000 * MS / 8 + timer_slack(5000 * MS));
+	app_read(&c, 100);
+	app_read_eof(&c);
+	app_write_fails(&c, ECONNABORTED);
+	expect_counter("resets", 1);
+}
+
 static void hours(void **state)
 {
 	struct host *h = *state;
@@ -149,6 +174,7 @@ int main(void)
 		ON_ALL(active),
 		ON_ALL(quiet),
 		ON_ALL(same_as_grace),
+		ON_ALL(accepted_late),
 		ON_IPV4(hours),
 	};
 

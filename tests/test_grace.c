@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Half-close is respected: pending bytes postpone the reset, and with
- * --grace so does activity.  The reset comes between G and 1.25 G after the
+ * Half-close is respected: bytes on their way to the peer postpone the reset,
+ * and with --grace so does activity.  The reset comes between G and 1.25 G after the
  * last read or write; an application that closes is let go of within twice
  * the time that it took.
  */
@@ -114,7 +114,33 @@ static void writing(void **state)
 	expect_reset(&c, last, 4 * SECOND);
 }
 
-static void unread_outlasts_grace(void **state)
+/* Nobody has read for so long that nobody is about to; it can be read later */
+static void unread_does_not_postpone(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	struct conn c;
+	int64_t start, after;
+
+	rule(h, ON_FIN "--grace 4s");
+	client(&c, h, 0);
+	start = now_us();
+	peer_send(&c, "FP. 1:1001(1000) ack 1");
+	peer_expect_acks(&c, 1002);
+	g = peer_expect_within(&c, 20000, "R. 1:1(0) ack 1002");
+	after = g->when - start;
+	if (after < 4 * SECOND || after > 5 * SECOND + timer_slack(SECOND))
+		peer_fail(&c, "reset after %lld us", (long long)after);
+	app_read(&c, 1000);
+	app_read_eof(&c);
+	app_write_fails(&c, EPIPE);
+	peer_expect_nothing(&c, 1000);
+	expect_counter("resets", 1);
+	expect_counter("deadline", 0);
+}
+
+/* A read starts it anew, even if it leaves bytes unread */
+static void partly_read(void **state)
 {
 	struct host *h = *state;
 	struct conn c;
@@ -124,10 +150,42 @@ static void unread_outlasts_grace(void **state)
 	client(&c, h, 0);
 	peer_send(&c, "FP. 1:1001(1000) ack 1");
 	peer_expect_acks(&c, 1002);
-	peer_expect_nothing(&c, 100000);
-	app_read(&c, 1000);
+	sleep_ms(3000);
+	app_read(&c, 10);
 	last = now_us();
-	expect_reset(&c, last, 4 * SECOND);
+	wait_for(app_state(&c) == TCP_CLOSE, 20000);
+	assert_in_range(now_us() - last, 4 * SECOND,
+			5 * SECOND + timer_slack(SECOND));
+	app_read(&c, 990);
+	app_read_eof(&c);
+	app_write_fails(&c, EPIPE);
+}
+
+/* Nobody reads, and what was written is acknowledged late: bytes on their way
+ * to the peer postpone, whatever is unread.
+ */
+static void unread_and_unacknowledged(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+	int64_t last;
+
+	rule(h, ON_FIN "--grace 1s");
+	client(&c, h, 0);
+	app_write(&c, 100);
+	peer_expect(&c, "P. 1:101(100) ack 1");
+	peer_send(&c, "FP. 1:1001(1000) ack 1");
+	for (int64_t end = now_us() + 20 * SECOND; now_us() < end;)
+		peer_next(&c, 1000);
+	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+	expect_counter("resets", 0);
+	peer_send(&c, ". 1002:1002(0) ack 101");
+	last = now_us();
+	wait_for(app_state(&c) == TCP_CLOSE, 20000);
+	assert_in_range(now_us() - last, SECOND,
+			SECOND * 5 / 4 + timer_slack(SECOND / 4));
+	app_read(&c, 1000);
+	app_read_eof(&c);
 }
 
 /* Take the segment's repetitions for a while */
@@ -225,7 +283,7 @@ static void window_closed(void **state)
 	int64_t last;
 
 	rule(h, ON_FIN "--grace 2s");
-	client(&c, h, 0);
+	client_silent(&c, h, 0, host_socket(h));
 	peer_send(&c, "F. 1:1(0) ack 1 win 0");
 	peer_expect(&c, ". 1:1(0) ack 2");
 	app_write(&c, 100);
@@ -313,7 +371,9 @@ int main(void)
 		ON_ALL(idle),
 		ON_ALL(reading),
 		ON_ALL(writing),
-		ON_ALL(unread_outlasts_grace),
+		ON_ALL(unread_does_not_postpone),
+		ON_IPV4(partly_read),
+		ON_IPV6(unread_and_unacknowledged),
 		ON_ALL(acknowledged_late),
 		ON_ALL(acknowledged_after_fin),
 		ON_ALL(acknowledged_never),
