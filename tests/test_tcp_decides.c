@@ -5,6 +5,8 @@
  * takes effect then.
  */
 
+#include <errno.h>
+
 #include "host.h"
 #include "rules.h"
 
@@ -112,21 +114,110 @@ static void dropped_by_a_later_rule(void **state)
 	no_effect(&c);
 }
 
-/* The true FIN comes while the spoofed one is being watched */
+/*
+ * The true FIN comes while a forged one is being watched: it takes effect as
+ * if there had been no other.  @forged is sent @ms before it.
+ */
+static void true_one_comes(struct host *h, const char *options,
+			   const char *forged, int twist, int ms)
+{
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "%s", options);
+	client(&c, h, TIMESTAMPS);
+	peer_send_twisted(&c, twist, "%s", forged);
+	peer_take_acks(&c, ms);
+	expect_counter("watching", 1);
+	start = now_us();
+	peer_send(&c, "F. 1:1(0) ack 1");
+	do {
+		g = peer_next(&c, 40000);
+		if (!g)
+			peer_fail(&c, "no reset");
+	} while (g->flags != 0x14);
+	if (g->when - start > 10000)
+		peer_fail(&c, "reset %lld us after the true FIN",
+			  (long long)(g->when - start));
+	app_wait_state(&c, TCP_CLOSE, 0);
+	/* a request that comes later never leaves */
+	sleep_ms(5000);
+	app_write_fails(&c, EPIPE);
+	peer_expect_nothing(&c, 1000);
+	expect_counter("resets", 1);
+	expect_counter("repeated", 1);
+	expect_counter("deadline", 0);
+	rule(h, "-t mangle -F");
+}
+
 static void spoofed_then_true(void **state)
 {
-	struct host *h = *state;
-	struct conn c;
+	true_one_comes(*state, "", "F. 1000001:1000001(0) ack 1", 0, 21000);
+}
 
-	rule(h, ON_FIN);
+static void bad_checksum_then_true(void **state)
+{
+	true_one_comes(*state, "", "F. 1:1(0) ack 1", BAD_CHECKSUM, 21000);
+}
+
+static void wrong_ack_then_true(void **state)
+{
+	true_one_comes(*state, "", "F. 1:1(0) ack 1000001", 0, 300);
+}
+
+static void spoofed_then_true_with_deadline(void **state)
+{
+	true_one_comes(*state, "--deadline 40s", "F. 1000001:1000001(0) ack 1",
+		       0, 21000);
+}
+
+/* Neither the grace nor the deadline has begun with the forged FIN */
+static void times_begin_with_the_true_one(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "--grace 2s --deadline 30s");
 	client(&c, h, 0);
 	peer_send(&c, "F. 1000001:1000001(0) ack 1");
-	peer_take_acks(&c, 20000);
+	peer_take_acks(&c, 28000);
+	app_write(&c, 100);
+	peer_expect(&c, "P. 1:101(100) ack 1");
+	start = now_us();
 	peer_send(&c, "F. 1:1(0) ack 1");
-	peer_take_acks(&c, 100);
-	wait_for(counter("resets") == 1, 40000);
-	app_wait_state(&c, TCP_CLOSE, 0);
-	expect_counter("repeated", 1);
+	do {
+		g = peer_next(&c, 60000);
+		if (!g)
+			peer_fail(&c, "no reset");
+	} while (g->flags != 0x14);
+	assert_in_range(g->when - start, 30000000,
+			30000000 + timer_slack(15000000));
+	expect_counter("deadline", 1);
+}
+
+/* The grace goes by, and the reset comes in its time */
+static void grace_begins_with_the_true_one(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "--grace 2s");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1000001:1000001(0) ack 1");
+	peer_take_acks(&c, 21000);
+	start = now_us();
+	peer_send(&c, "F. 1:1(0) ack 1");
+	do {
+		g = peer_next(&c, 60000);
+		if (!g)
+			peer_fail(&c, "no reset");
+	} while (g->flags != 0x14);
+	assert_in_range(g->when - start, 2000000, 2500000 + timer_slack(500000));
 }
 
 /*
@@ -262,6 +353,11 @@ int main(void)
 		ON_ALL(old_timestamp),
 		ON_ALL(dropped_by_a_later_rule),
 		ON_ALL(spoofed_then_true),
+		ON_IPV4(bad_checksum_then_true),
+		ON_IPV6(wrong_ack_then_true),
+		ON_MAPPED(spoofed_then_true_with_deadline),
+		ON_IPV4(times_begin_with_the_true_one),
+		ON_IPV6(grace_begins_with_the_true_one),
 		ON_ALL(gap_of_5ms),
 		ON_ALL(gap_of_500ms),
 		ON_ALL(gap_of_20s),
