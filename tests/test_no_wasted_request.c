@@ -129,6 +129,40 @@ static void epoll_wakes(void **state)
 	peer_expect_nothing(&c, QUIET);
 }
 
+/*
+ * The answer is read long after the FIN: the time in which a request would
+ * still be wasted is an eighth of that at most, or the shortest wait.
+ */
+static void answer_read_late(void **state)
+{
+	static const int64_t after_ms[] = { 5, 350, 5300, 20600 };
+	struct host *h = *state;
+	const struct segment *g;
+	int64_t fin, read;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	for (size_t i = 0; i < sizeof(after_ms) / sizeof(*after_ms); i++) {
+		client(&c, h, 0);
+		fin = now_us();
+		peer_send(&c, "FP. 1:101(100) ack 1");
+		sleep_ms(after_ms[i]);
+		app_read(&c, 100);
+		read = now_us();
+		do {
+			g = peer_next(&c, 60000);
+			if (!g)
+				peer_fail(&c, "no reset");
+		} while (g->flags != 0x14);
+		if (g->when - read > (read - fin) / 8 + 12000)
+			peer_fail(&c, "read after %lld us, reset after %lld more",
+				  (long long)(read - fin),
+				  (long long)(g->when - read));
+		app_write_fails(&c, EPIPE);
+		peer_expect_nothing(&c, 1000);
+	}
+}
+
 static const struct {
 	const char *name;
 	int error;
@@ -212,6 +246,7 @@ int main(void)
 		ON_ALL(sigpipe),
 		ON_ALL(poll_tells),
 		ON_ALL(epoll_wakes),
+		ON_ALL(answer_read_late),
 		ON_ALL(each_error_on_write),
 		ON_ALL(each_error_by_so_error),
 		ON_ALL(each_error_and_sigpipe),
