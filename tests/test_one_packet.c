@@ -4,6 +4,7 @@
  * segment after its FIN, a RST|ACK that acknowledges the FIN.
  */
 
+#include <errno.h>
 #include <time.h>
 
 #include "host.h"
@@ -153,6 +154,45 @@ static void data_read_at_once(void **state)
 	nothing_more(&c);
 }
 
+/* Read out of band as the last byte before the FIN, it is not unread */
+static void urgent_byte_read(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+	uint8_t byte;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send_bytes(&c, "!", "PU. 1:2(1) ack 1 urg 1");
+	peer_expect_acks(&c, 2);
+	assert_int_equal(recv(c.fd, &byte, 1, MSG_OOB), 1);
+	assert_int_equal(byte, '!');
+	peer_send(&c, "F. 2:2(0) ack 1");
+	peer_expect(&c, "R. 1:1(0) ack 3");
+	app_read_eof(&c);
+	app_write_fails(&c, EPIPE);
+	nothing_more(&c);
+}
+
+/* The same when it was read after a look */
+static void urgent_byte_read_later(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+	uint8_t byte;
+
+	rule(h, ON_FIN);
+	client(&c, h, 0);
+	peer_send_bytes(&c, "!", "PU. 1:2(1) ack 1 urg 1");
+	peer_expect_acks(&c, 2);
+	peer_send(&c, "F. 2:2(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 3");
+	peer_expect_nothing(&c, 30000);
+	assert_int_equal(recv(c.fd, &byte, 1, MSG_OOB), 1);
+	peer_expect_within(&c, 30000 / 8 + 100, "R. 1:1(0) ack 3");
+	nothing_more(&c);
+}
+
 static void fin_repeated(void **state)
 {
 	struct host *h = *state;
@@ -267,6 +307,8 @@ int main(void)
 		ON_ALL(fin_with_data),
 		ON_ALL(fin_with_merged_data),
 		ON_ALL(data_read_at_once),
+		ON_IPV4(urgent_byte_read), ON_IPV6(urgent_byte_read),
+		ON_IPV4(urgent_byte_read_later),
 		ON_ALL(fin_repeated),
 		ON_ALL(rule_without_flags),
 		ON_ALL(tables_of_legacy),
