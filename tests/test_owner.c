@@ -143,12 +143,58 @@ static void accepted(void **state)
 		c.fd = host_keep(h, accept(listener, NULL, NULL));
 		setfsuid(0);
 		setfsgid(0);
+		app_begins(&c);
 		peer_send(&c, "F. 1:1(0) ack 1");
 		peer_expect(&c, i == 0 ? "R. 1:1(0) ack 2" :
 					 ". 1:1(0) ack 2");
 	}
 	expect_counter("other_owner", 1);
 	peer_expect_nothing(&c, 1000);
+}
+
+/* Before it is accepted it has no file, and thereby no group: the FIN that
+ * comes then says nothing about whose it will be.
+ */
+static void fin_before_accept(void **state)
+{
+	static const struct {
+		const char *options;
+		gid_t gid;
+		bool reset;
+	} tries[] = {
+		{ "--gid-owner 10401", 10401, true },
+		{ "--gid-owner 10401", 0, false },
+		{ "! --gid-owner 10401", 10401, false },
+		{ "! --gid-owner 10401", 0, true },
+		{ "--uid-owner 0 --gid-owner 10401", 10401, true },
+	};
+	struct host *h = *state;
+	int listener = host_listen(h, 8080);
+	unsigned long resets = 0, other = 0;
+	struct conn c;
+
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		rule(h, ON_FIN "%s", tries[i].options);
+		peer_connect(&c, &h->peer, 8080, 0);
+		peer_send(&c, "FP. 1:2(1) ack 1");
+		peer_take_acks(&c, 50);
+		expect_counter("watching", 1);
+		setfsgid(tries[i].gid);
+		c.fd = host_accept(h, listener);
+		setfsgid(0);
+		app_read(&c, 1);
+		peer_take_acks(&c, 0);
+		if (tries[i].reset)
+			peer_expect(&c, "R. 1:1(0) ack 3");
+		else
+			peer_expect_nothing(&c, 5000);
+		resets += tries[i].reset;
+		other += !tries[i].reset;
+		expect_counter("resets", resets);
+		expect_counter("other_owner", other);
+		expect_counter("watching", 0);
+		rule(h, "-t mangle -F INPUT");
+	}
 }
 
 static void changed_owner(void **state)
@@ -350,6 +396,7 @@ int main(void)
 		ON_ALL(uid_and_gid),
 		ON_ALL(names),
 		ON_ALL(accepted),
+		ON_IPV4(fin_before_accept), ON_IPV6(fin_before_accept),
 		ON_ALL(changed_owner),
 		ON_ALL(another_process),
 		ON_ALL(inside_user_namespace),
