@@ -9,7 +9,6 @@
 #define _HALFRST_COMPAT_H
 
 #include <linux/timer.h>
-#include <linux/workqueue.h>
 #include <net/inet_hashtables.h>
 #include <net/inet6_hashtables.h>
 #include <net/tcp.h>
@@ -35,7 +34,7 @@ static inline struct inet_hashinfo *halfrst_hashinfo(const struct net *net)
  * @sport: the peer's port
  * @daddr: the local address
  * @dport: the local port
- * @dif: interface that the segment came through
+ * @dif: interface that the segment came through, or that the socket is bound to
  * @sdif: interface of the VRF's slave, or 0
  *
  * Context: under rcu_read_lock().
@@ -89,15 +88,6 @@ static inline struct sock *halfrst_lookup6(struct net *net,
 }
 #endif
 
-/* Newer kernels want it said that a workqueue is bound to CPUs; before, a
- * workqueue that did not say WQ_UNBOUND was.
- */
-#ifdef HALFRST_HAVE_WQ_PERCPU
-# define HALFRST_WQ_FLAGS WQ_PERCPU
-#else
-# define HALFRST_WQ_FLAGS 0
-#endif
-
 /**
  * halfrst_timer_stop - stop a timer and wait until its function is over
  * @timer: one that nobody starts again, or only its own function
@@ -132,6 +122,31 @@ static inline bool halfrst_ulp_readable(struct sock *sk)
 
 	return prot->stream_memory_read && prot->stream_memory_read(sk);
 #endif
+}
+
+/**
+ * halfrst_signed - must segments of this socket be signed or encrypted?
+ * @sk: a TCP socket
+ *
+ * TCP-MD5 (RFC 2385), TCP-AO (RFC 5925), PSP.
+ *
+ * Return: true if the peer takes no plain RST.
+ */
+static inline bool halfrst_signed(const struct sock *sk)
+{
+#ifdef CONFIG_TCP_MD5SIG
+	if (rcu_access_pointer(tcp_sk(sk)->md5sig_info))
+		return true;
+#endif
+#ifdef CONFIG_TCP_AO
+	if (rcu_access_pointer(tcp_sk(sk)->ao_info))
+		return true;
+#endif
+#if IS_ENABLED(CONFIG_INET_PSP)
+	if (rcu_access_pointer(sk->psp_assoc))
+		return true;
+#endif
+	return false;
 }
 
 #endif /* _HALFRST_COMPAT_H */

@@ -9,7 +9,6 @@
 #include <net/netns/generic.h>
 
 #include "halfrst_stats.h"
-#include "halfrst_watch.h"
 
 #define HALFRST_PROC "xt_halfrst"
 
@@ -37,11 +36,25 @@ void halfrst_count(const struct net *net, enum halfrst_stat stat)
 	this_cpu_inc(sn->counters->n[stat]);
 }
 
+/**
+ * halfrst_uncount - take back one halfrst_count(), perhaps another CPU's
+ * @net: the namespace that it belongs to; alive for the length of the call
+ * @stat: HALFRST_WATCHING, which tells how many there are now
+ *
+ * Context: any.
+ */
+void halfrst_uncount(const struct net *net, enum halfrst_stat stat)
+{
+	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
+
+	this_cpu_dec(sn->counters->n[stat]);
+}
+
+#ifdef CONFIG_PROC_FS
 static void halfrst_stats_line(struct seq_file *seq, const char *name,
 			       enum halfrst_stat stat)
 {
-	struct halfrst_stats_net *sn =
-		net_generic(seq_file_single_net(seq), halfrst_stats_net_id);
+	const struct halfrst_stats_net *sn = seq->private;
 	unsigned long sum = 0;
 	int cpu;
 
@@ -58,8 +71,7 @@ static int halfrst_stats_show(struct seq_file *seq, void *v)
 	halfrst_stats_line(seq, "deadline", HALFRST_DEADLINE);
 	halfrst_stats_line(seq, "dry_run", HALFRST_DRY_RUN);
 	halfrst_stats_line(seq, "closed", HALFRST_CLOSED);
-	seq_printf(seq, "watching %u\n",
-		   halfrst_watching(seq_file_single_net(seq)));
+	halfrst_stats_line(seq, "watching", HALFRST_WATCHING);
 	halfrst_stats_line(seq, "no_socket", HALFRST_NO_SOCKET);
 	halfrst_stats_line(seq, "other_owner", HALFRST_OTHER_OWNER);
 	halfrst_stats_line(seq, "wrong_state", HALFRST_WRONG_STATE);
@@ -71,6 +83,19 @@ static int halfrst_stats_show(struct seq_file *seq, void *v)
 	return 0;
 }
 
+static bool halfrst_stats_visible(struct net *net)
+{
+	return proc_create_single_data(HALFRST_PROC, 0444, net->proc_net,
+				       halfrst_stats_show,
+				       net_generic(net, halfrst_stats_net_id));
+}
+#else
+static bool halfrst_stats_visible(struct net *net)
+{
+	return true;
+}
+#endif
+
 static int __net_init halfrst_stats_net_init(struct net *net)
 {
 	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
@@ -78,10 +103,7 @@ static int __net_init halfrst_stats_net_init(struct net *net)
 	sn->counters = alloc_percpu(struct halfrst_counters);
 	if (!sn->counters)
 		return -ENOMEM;
-	/* Without CONFIG_PROC_FS there is nothing to show, and nothing fails */
-	if (IS_ENABLED(CONFIG_PROC_FS) &&
-	    !proc_create_net_single(HALFRST_PROC, 0444, net->proc_net,
-				    halfrst_stats_show, NULL)) {
+	if (!halfrst_stats_visible(net)) {
 		free_percpu(sn->counters);
 		return -ENOMEM;
 	}
@@ -106,8 +128,7 @@ static struct pernet_operations halfrst_stats_net_ops = {
 /**
  * halfrst_stats_init - give every namespace its counters
  *
- * Context: module init, after halfrst_watch_init() and before the first
- * halfrst_count().
+ * Context: module init, before the first halfrst_count().
  * Return: 0, or a negative errno.
  */
 int halfrst_stats_init(void)
@@ -118,8 +139,7 @@ int halfrst_stats_init(void)
 /**
  * halfrst_stats_exit - take the counters away
  *
- * Context: module exit, after halfrst_watch_stop() and before
- * halfrst_watch_exit().
+ * Context: module exit, after the last halfrst_count().
  */
 void halfrst_stats_exit(void)
 {

@@ -14,15 +14,15 @@ struct net;
  * @HALFRST_NO_SOCKET: no local socket for the segment
  * @HALFRST_OTHER_OWNER: the socket belongs to somebody else
  * @HALFRST_WRONG_STATE: not an established connection
- * @HALFRST_EXEMPT: MPTCP, repair mode or a kernel socket
+ * @HALFRST_EXEMPT: MPTCP, repair mode, signed, or a kernel socket
  * @HALFRST_EXPIRED: the FIN never took effect
  * @HALFRST_FULL: max_watches was reached
  * @HALFRST_NOMEM: out of memory
  * @HALFRST_REPEATED: the socket was being watched already
+ * @HALFRST_WATCHING: is being watched now
  * @HALFRST_STATS: how many there are
  *
- * HALFRST_FINS is the sum of all others but HALFRST_DEADLINE, plus the
- * sockets that are being watched.
+ * HALFRST_FINS is the sum of all others but HALFRST_DEADLINE.
  */
 enum halfrst_stat {
 	HALFRST_FINS,
@@ -38,10 +38,12 @@ enum halfrst_stat {
 	HALFRST_FULL,
 	HALFRST_NOMEM,
 	HALFRST_REPEATED,
+	HALFRST_WATCHING,
 	HALFRST_STATS
 };
 
 void halfrst_count(const struct net *net, enum halfrst_stat stat);
+void halfrst_uncount(const struct net *net, enum halfrst_stat stat);
 int halfrst_stats_init(void);
 void halfrst_stats_exit(void);
 

@@ -8,7 +8,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cred.h>
-#include <linux/fs.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/module.h>
@@ -28,6 +27,7 @@
 
 #include "halfrst_compat.h"
 #include "halfrst_stats.h"
+#include "halfrst_target.h"
 #include "halfrst_watch.h"
 #include "xt_HALFRST.h"
 
@@ -39,148 +39,111 @@ struct halfrst_flow {
 	__be16			dport;
 };
 
-/* NAT on this host undoes its work for local sockets only behind INPUT.  Then
- * the segment's final addresses are those that an answer to it starts with:
- * conntrack has them as the tuple of the other direction.
+/* NAT and IPVS on this host undo their work for local sockets only behind
+ * mangle's INPUT.  The segment's final addresses are those that an answer to
+ * it starts with: conntrack has them as the tuple of the other direction.
+ * Returns whether they are others than the segment's own.
  */
-static void halfrst_flow_nat(struct halfrst_flow *flow,
-			     const struct sk_buff *skb)
+static bool halfrst_translated(struct halfrst_flow *flow,
+			       const struct sk_buff *skb)
 {
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
 	enum ip_conntrack_info ctinfo;
 	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
 	const struct nf_conntrack_tuple *answer;
 
-	if (!ct || !(READ_ONCE(ct->status) & IPS_NAT_MASK))
-		return;
+	if (!ct)
+		return false;
 	answer = &ct->tuplehash[!CTINFO2DIR(ctinfo)].tuple;
+	if (nf_inet_addr_cmp(&flow->saddr, &answer->dst.u3) &&
+	    nf_inet_addr_cmp(&flow->daddr, &answer->src.u3) &&
+	    flow->sport == answer->dst.u.tcp.port &&
+	    flow->dport == answer->src.u.tcp.port)
+		return false;
 	flow->saddr = answer->dst.u3;
 	flow->daddr = answer->src.u3;
 	flow->sport = answer->dst.u.tcp.port;
 	flow->dport = answer->src.u.tcp.port;
+	return true;
+#else
+	return false;
 #endif
 }
 
 /* The socket that TCP will give the segment to, with a reference that
  * sock_gen_put() drops: a request or time-wait socket, too.  Or NULL.
  */
-static struct sock *halfrst_sock(struct sk_buff *skb,
-				 const struct xt_action_param *par,
-				 const struct tcphdr *th)
+static struct sock *halfrst_sock(struct net *net, struct sk_buff *skb,
+				 u8 family, const struct tcphdr *th)
 {
 	struct halfrst_flow flow = { .sport = th->source, .dport = th->dest };
-	struct net *net = xt_net(par);
 	struct sock *sk = skb->sk;
 
-	/* From early demux or a redirection.  Not every such socket is
-	 * counted for the segment: one that is being freed has no reference.
-	 */
-	if (sk)
-		return refcount_inc_not_zero(&sk->sk_refcnt) ? sk : NULL;
-
-	switch (xt_family(par)) {
-	case NFPROTO_IPV4:
+	if (family == NFPROTO_IPV4) {
 		flow.saddr.ip = ip_hdr(skb)->saddr;
 		flow.daddr.ip = ip_hdr(skb)->daddr;
-		halfrst_flow_nat(&flow, skb);
+	} else {
+		flow.saddr.in6 = ipv6_hdr(skb)->saddr;
+		flow.daddr.in6 = ipv6_hdr(skb)->daddr;
+	}
+	/* From early demux or a redirection, which do not know of NAT.  Not
+	 * every such socket is counted for the segment: one that is being
+	 * freed has no reference.
+	 */
+	if (!halfrst_translated(&flow, skb) && sk)
+		return refcount_inc_not_zero(&sk->sk_refcnt) ? sk : NULL;
+
+	if (family == NFPROTO_IPV4)
 		return halfrst_lookup4(net, flow.saddr.ip, flow.sport,
 				       flow.daddr.ip, flow.dport,
 				       inet_iif(skb), inet_sdif(skb));
 #if IS_ENABLED(CONFIG_IPV6)
-	case NFPROTO_IPV6:
-		flow.saddr.in6 = ipv6_hdr(skb)->saddr;
-		flow.daddr.in6 = ipv6_hdr(skb)->daddr;
-		halfrst_flow_nat(&flow, skb);
-		return halfrst_lookup6(net, &flow.saddr.in6, flow.sport,
-				       &flow.daddr.in6, flow.dport,
-				       inet6_iif(skb), inet6_sdif(skb));
-#endif
-	}
+	return halfrst_lookup6(net, &flow.saddr.in6, flow.sport,
+			       &flow.daddr.in6, flow.dport,
+			       inet6_iif(skb), inet6_sdif(skb));
+#else
 	return NULL;
+#endif
 }
 
-static bool halfrst_in_range(u32 id, u32 min, u32 max)
-{
-	/* An id without a name in the namespace is (u32)-1, above any max */
-	return id >= min && id <= max;
-}
-
-/* The group of the process that opened the socket; the socket itself has
- * none.  A socket that was not accepted yet has no file, and no group.
+/**
+ * halfrst_fin - a segment for this host that may be a FIN
+ * @net: the network namespace that it has come to
+ * @skb: the segment
+ * @family: NFPROTO_IPV4 or NFPROTO_IPV6
+ * @thoff: where its TCP header begins
+ * @info: options
+ *
+ * Finds the socket and puts it under watch.  Counts what happens.
+ *
+ * Context: softirq, or process context behind NFQUEUE; under rcu_read_lock(),
+ * in LOCAL_IN.
  */
-static bool halfrst_gid_matches(struct sock *sk, struct user_namespace *ns,
-				const struct xt_halfrst_info *info)
+void halfrst_fin(struct net *net, struct sk_buff *skb, u8 family,
+		 unsigned int thoff, const struct xt_halfrst_info *info)
 {
-	bool match = false;
-
-	/* Against sock_orphan(): with the lock, socket and file stay */
-	read_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_socket && sk->sk_socket->file) {
-		const struct cred *cred = sk->sk_socket->file->f_cred;
-
-		match = halfrst_in_range(from_kgid(ns, cred->fsgid),
-					 info->gid_min, info->gid_max);
-	}
-	read_unlock_bh(&sk->sk_callback_lock);
-	return match;
-}
-
-static bool halfrst_owner_matches(struct sock *sk, const struct net *net,
-				  const struct xt_halfrst_info *info)
-{
-	if (info->flags & XT_HALFRST_UID) {
-		uid_t uid = from_kuid(net->user_ns, READ_ONCE(sk->sk_uid));
-
-		if (halfrst_in_range(uid, info->uid_min, info->uid_max) ==
-		    !!(info->flags & XT_HALFRST_UID_INV))
-			return false;
-	}
-	if (info->flags & XT_HALFRST_GID) {
-		if (halfrst_gid_matches(sk, net->user_ns, info) ==
-		    !!(info->flags & XT_HALFRST_GID_INV))
-			return false;
-	}
-	return true;
-}
-
-/* A segment that may be a FIN.  Kept out of halfrst_tg(), which is to need no
- * stack for all the others.
- */
-static noinline void halfrst_fin(struct sk_buff *skb,
-				 const struct xt_action_param *par)
-{
-	const struct xt_halfrst_info *info = par->targinfo;
-	struct net *net = xt_net(par);
 	const struct tcphdr *th;
 	struct tcphdr buf;
 	struct sock *sk;
 
-	if (par->fragoff)
-		return;		/* no TCP header in here */
-	th = skb_header_pointer(skb, par->thoff, sizeof(buf), &buf);
+	th = skb_header_pointer(skb, thoff, sizeof(buf), &buf);
 	if (!th || !th->fin)
 		return;
 
 	halfrst_count(net, HALFRST_FINS);
-	sk = halfrst_sock(skb, par, th);
+	sk = halfrst_sock(net, skb, family, th);
 	if (!sk) {
 		halfrst_count(net, HALFRST_NO_SOCKET);
 		return;
 	}
-	/* TCP has not seen the FIN yet, unless it is a repeated one */
-	if (!sk_fullsock(sk) || sk->sk_protocol != IPPROTO_TCP ||
-	    !net_eq(sock_net(sk), net) ||
-	    !((1 << inet_sk_state_load(sk)) &
-	      (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)))
+	if (!net_eq(sock_net(sk), net) ||
+	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
 		halfrst_count(net, HALFRST_WRONG_STATE);
-	else if (halfrst_exempt(sk))
-		halfrst_count(net, HALFRST_EXEMPT);
-	else if (!halfrst_owner_matches(sk, net, info))
-		halfrst_count(net, HALFRST_OTHER_OWNER);
 	else
-		halfrst_watch(sk, info);
+		halfrst_watch(net, sk, info);
 	sock_gen_put(sk);
 }
+EXPORT_SYMBOL_GPL(halfrst_fin);
 
 /* Softirq, or process context behind NFQUEUE; under rcu_read_lock(). */
 static unsigned int halfrst_tg(struct sk_buff *skb,
@@ -188,8 +151,11 @@ static unsigned int halfrst_tg(struct sk_buff *skb,
 {
 	const struct tcphdr *th = (const void *)(skb->data + par->thoff);
 
-	if (unlikely(skb_headlen(skb) < par->thoff + sizeof(*th) || th->fin))
-		halfrst_fin(skb, par);
+	/* A fragment but the first has no TCP header */
+	if (unlikely(skb_headlen(skb) < par->thoff + sizeof(*th) || th->fin) &&
+	    !par->fragoff)
+		halfrst_fin(xt_net(par), skb, xt_family(par), par->thoff,
+			    par->targinfo);
 	return XT_CONTINUE;
 }
 
@@ -238,6 +204,8 @@ static int halfrst_tg_check(const struct xt_tgchk_param *par)
 {
 	const char *error = halfrst_rule_error(par->targinfo, par->net);
 
+	if (!strcmp(par->table, "nat"))
+		error = "not in nat, which sees the first packet of a connection only; use mangle";
 	if (!error)
 		return 0;
 	pr_info_ratelimited("%s\n", error);
@@ -275,21 +243,21 @@ static int __init halfrst_init(void)
 {
 	int err;
 
-	err = halfrst_watch_init();
-	if (err)
-		return err;
 	err = halfrst_stats_init();
 	if (err)
-		goto err_watch;
-	err = xt_register_targets(halfrst_tg_reg, ARRAY_SIZE(halfrst_tg_reg));
+		return err;
+	err = halfrst_watch_init();
 	if (err)
 		goto err_stats;
+	err = xt_register_targets(halfrst_tg_reg, ARRAY_SIZE(halfrst_tg_reg));
+	if (err)
+		goto err_watch;
 	return 0;
 
-err_stats:
-	halfrst_stats_exit();
 err_watch:
 	halfrst_watch_exit();
+err_stats:
+	halfrst_stats_exit();
 	return err;
 }
 
@@ -299,9 +267,8 @@ err_watch:
 static void __exit halfrst_exit(void)
 {
 	xt_unregister_targets(halfrst_tg_reg, ARRAY_SIZE(halfrst_tg_reg));
-	halfrst_watch_stop();
-	halfrst_stats_exit();
 	halfrst_watch_exit();
+	halfrst_stats_exit();
 }
 
 module_init(halfrst_init);
@@ -309,5 +276,6 @@ module_exit(halfrst_exit);
 MODULE_AUTHOR("HALFRST maintainers");
 MODULE_DESCRIPTION("Xtables: reset half-closed TCP sockets that nobody uses");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(XT_HALFRST_VERSION);
 MODULE_ALIAS("ipt_HALFRST");
 MODULE_ALIAS("ip6t_HALFRST");

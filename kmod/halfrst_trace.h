@@ -9,22 +9,22 @@
 #define _HALFRST_TRACE_H
 
 #include <linux/tracepoint.h>
-#include <linux/ipv6.h>
-#include <net/inet_sock.h>
-#include <net/ipv6.h>
+#include <linux/in6.h>
 
 #ifndef _HALFRST_REASONS
 #define _HALFRST_REASONS
 /**
  * enum halfrst_reason - why a socket is watched, reset or let go
  * @HALFRST_BY_FIN: a FIN matched a rule (watch)
- * @HALFRST_BY_QUIET: half-closed and quiet (reset)
+ * @HALFRST_BY_QUIET: half-closed and still (reset)
  * @HALFRST_BY_DEADLINE: the deadline is over (reset)
  * @HALFRST_BY_DRY_RUN: would have been reset (forget)
  * @HALFRST_BY_CLOSED: closed by the application or a RST (forget)
- * @HALFRST_BY_EXEMPT: has become a socket that is left alone (forget)
+ * @HALFRST_BY_EXEMPT: a socket that is left alone (forget)
  * @HALFRST_BY_EXPIRED: the FIN never took effect (forget)
- * @HALFRST_BY_UNLOAD: the module goes away (forget)
+ * @HALFRST_BY_UNLOAD: the module or the namespace goes away (forget)
+ * @HALFRST_BY_OWNER: accepted by somebody else than the rule means (forget)
+ * @HALFRST_LOOK_AGAIN: nothing of all this yet; not traced
  */
 enum halfrst_reason {
 	HALFRST_BY_FIN,
@@ -35,22 +35,27 @@ enum halfrst_reason {
 	HALFRST_BY_EXEMPT,
 	HALFRST_BY_EXPIRED,
 	HALFRST_BY_UNLOAD,
+	HALFRST_BY_OWNER,
+	HALFRST_LOOK_AGAIN,
 };
 
-/* IPv4 addresses are recorded as IPv4-mapped IPv6 ones: one layout for both */
-static inline void halfrst_trace_addresses(const struct sock *sk,
-					   struct in6_addr *saddr,
-					   struct in6_addr *daddr)
-{
-	ipv6_addr_set_v4mapped(sk->sk_rcv_saddr, saddr);
-	ipv6_addr_set_v4mapped(sk->sk_daddr, daddr);
-#if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family == AF_INET6) {
-		*saddr = sk->sk_v6_rcv_saddr;
-		*daddr = sk->sk_v6_daddr;
-	}
-#endif
-}
+/**
+ * struct halfrst_name - what a connection's socket is found by
+ * @peer: the peer's address; IPv4 as IPv4-mapped IPv6, one layout for both
+ * @local: ours
+ * @peer_port: the peer's port
+ * @local_port: ours
+ * @dif: the device that the socket is bound to, or 0
+ *
+ * A key: it has no padding.
+ */
+struct halfrst_name {
+	struct in6_addr	peer;
+	struct in6_addr	local;
+	__be16		peer_port;
+	__be16		local_port;
+	int		dif;
+};
 #endif
 
 /* Lets user space (perf, trace-cmd) print the names as well */
@@ -62,6 +67,7 @@ TRACE_DEFINE_ENUM(HALFRST_BY_CLOSED);
 TRACE_DEFINE_ENUM(HALFRST_BY_EXEMPT);
 TRACE_DEFINE_ENUM(HALFRST_BY_EXPIRED);
 TRACE_DEFINE_ENUM(HALFRST_BY_UNLOAD);
+TRACE_DEFINE_ENUM(HALFRST_BY_OWNER);
 
 #define halfrst_show_reason(reason)				\
 	__print_symbolic(reason,				\
@@ -72,15 +78,17 @@ TRACE_DEFINE_ENUM(HALFRST_BY_UNLOAD);
 			 { HALFRST_BY_CLOSED,	"closed" },	\
 			 { HALFRST_BY_EXEMPT,	"exempt" },	\
 			 { HALFRST_BY_EXPIRED,	"expired" },	\
-			 { HALFRST_BY_UNLOAD,	"unload" })
+			 { HALFRST_BY_UNLOAD,	"unload" },	\
+			 { HALFRST_BY_OWNER,	"owner" })
 
 DECLARE_EVENT_CLASS(halfrst_event,
-	TP_PROTO(const struct sock *sk, int reason, unsigned int msecs),
+	TP_PROTO(const void *watch, const struct halfrst_name *name,
+		 u16 family, u32 uid, int reason, unsigned int msecs),
 
-	TP_ARGS(sk, reason, msecs),
+	TP_ARGS(watch, name, family, uid, reason, msecs),
 
 	TP_STRUCT__entry(
-		__field(const void *,	skaddr)
+		__field(const void *,	watch)
 		__field(int,		reason)
 		__field(__u32,		uid)
 		__field(__u32,		msecs)
@@ -92,42 +100,39 @@ DECLARE_EVENT_CLASS(halfrst_event,
 	),
 
 	TP_fast_assign(
-		__entry->skaddr = sk;
+		__entry->watch = watch;
 		__entry->reason = reason;
-		__entry->uid = from_kuid_munged(&init_user_ns, sk->sk_uid);
+		__entry->uid = uid;
 		__entry->msecs = msecs;
-		__entry->family = sk->sk_family;
-		/* Not sk_num, which a reset socket has given back */
-		__entry->sport = ntohs(inet_sk(sk)->inet_sport);
-		__entry->dport = ntohs(sk->sk_dport);
-		halfrst_trace_addresses(sk, (void *)__entry->saddr,
-					(void *)__entry->daddr);
+		__entry->family = family;
+		__entry->sport = ntohs(name->local_port);
+		__entry->dport = ntohs(name->peer_port);
+		memcpy(__entry->saddr, &name->local, 16);
+		memcpy(__entry->daddr, &name->peer, 16);
 	),
 
-	TP_printk("saddr=%pI6c sport=%hu daddr=%pI6c dport=%hu family=%hu uid=%u reason=%s msecs=%u sk=%p",
+	TP_printk("saddr=%pI6c sport=%hu daddr=%pI6c dport=%hu family=%hu uid=%u reason=%s msecs=%u watch=%p",
 		  __entry->saddr, __entry->sport,
 		  __entry->daddr, __entry->dport, __entry->family,
 		  __entry->uid, halfrst_show_reason(__entry->reason),
-		  __entry->msecs, __entry->skaddr)
+		  __entry->msecs, __entry->watch)
 );
+
+#define HALFRST_EVENT(name_)						\
+DEFINE_EVENT(halfrst_event, name_,					\
+	TP_PROTO(const void *watch, const struct halfrst_name *name,	\
+		 u16 family, u32 uid, int reason, unsigned int msecs),	\
+	TP_ARGS(watch, name, family, uid, reason, msecs)		\
+)
 
 /* A FIN matched a rule: its socket is watched from now on */
-DEFINE_EVENT(halfrst_event, halfrst_watch,
-	TP_PROTO(const struct sock *sk, int reason, unsigned int msecs),
-	TP_ARGS(sk, reason, msecs)
-);
+HALFRST_EVENT(halfrst_watch);
 
 /* The socket was reset, @msecs after the FIN */
-DEFINE_EVENT(halfrst_event, halfrst_reset,
-	TP_PROTO(const struct sock *sk, int reason, unsigned int msecs),
-	TP_ARGS(sk, reason, msecs)
-);
+HALFRST_EVENT(halfrst_reset);
 
 /* The socket is no longer watched and was not reset */
-DEFINE_EVENT(halfrst_event, halfrst_forget,
-	TP_PROTO(const struct sock *sk, int reason, unsigned int msecs),
-	TP_ARGS(sk, reason, msecs)
-);
+HALFRST_EVENT(halfrst_forget);
 
 #endif /* _HALFRST_TRACE_H */
 

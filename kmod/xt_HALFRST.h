@@ -11,6 +11,9 @@
 
 #include <linux/types.h>
 
+/* Of module and extension */
+#define XT_HALFRST_VERSION	"1.1"
+
 enum {
 	XT_HALFRST_UID		= 1 << 0,	/* uid_min..uid_max is set */
 	XT_HALFRST_UID_INV	= 1 << 1,	/* ! --uid-owner */

@@ -69,7 +69,7 @@ static int recorded(struct event *e, int max)
 			continue;
 		if (n < max && sscanf(name, "%31[^:]: saddr=%63s sport=%u "
 				      "daddr=%63s dport=%u family=%u uid=%u "
-				      "reason=%31s msecs=%u sk=%31s %c",
+				      "reason=%31s msecs=%u watch=%31s %c",
 				      e[n].name, e[n].saddr, &e[n].sport,
 				      e[n].daddr, &e[n].dport, &e[n].family,
 				      &e[n].uid, e[n].reason, &e[n].msecs,
@@ -275,7 +275,7 @@ static void format(void **state)
 {
 	static const char *const events[] = { "watch", "reset", "forget" };
 	static const char *const fields[] = {
-		"field:const void * skaddr;", "field:int reason;",
+		"field:const void * watch;", "field:int reason;",
 		"field:__u32 uid;", "field:__u32 msecs;",
 		"field:__u8 saddr[16];", "field:__u8 daddr[16];",
 		"field:__u16 family;", "field:__u16 sport;",

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The last word of a TLS connection.  A peer that closes says close_notify, an
+ * alert, right before its FIN (RFC 8446, 6.1), and a client that keeps the
+ * connection for later reads it no sooner than the FIN: when it is too late.
+ */
+#include <linux/skbuff.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "halfrst_tls.h"
+
+#define HEADER		5	/* of a record: type, version, length */
+#define ALERT		21	/* to TLS 1.2, encrypted or not */
+#define DATA		23	/* TLS 1.3 calls each encrypted record this */
+#define ALERT_IN_DATA	19	/* level, description, true type, tag of 16 */
+#define LONGEST		64
+
+/* Copy bytes out of the receive queue, from any number of its segments */
+static bool halfrst_tls_peek(const struct sock *sk, u32 seq, u8 *to, u32 n)
+{
+	const struct sk_buff *skb;
+
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
+		u32 offset = seq - TCP_SKB_CB(skb)->seq, here;
+
+		if (offset >= skb->len)
+			continue;
+		here = min(skb->len - offset, n);
+		if (skb_copy_bits(skb, offset, to, here))
+			return false;
+		seq += here;
+		to += here;
+		n -= here;
+		if (!n)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * halfrst_tls_alert - is one TLS alert all that is unread?
+ * @sk: a TCP socket, its spinlock held, owned by no process
+ * @unread: how many bytes can be read, without FIN
+ *
+ * Looks at the header of a record that must be all of the unread bytes, whole.
+ * It is an alert by its type; or, as TLS 1.3 hides the type, by a length that
+ * no longer record with a tag of 16 bytes can have.
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+bool halfrst_tls_alert(const struct sock *sk, u32 unread)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u8 head[HEADER];
+	u32 length;
+
+	if (unread <= HEADER || unread > HEADER + LONGEST)
+		return false;
+	/* An urgent byte is not in its place for the reader */
+	if (tp->urg_data && !before(tp->urg_seq, tp->copied_seq))
+		return false;
+	if (!halfrst_tls_peek(sk, tp->copied_seq, head, sizeof(head)))
+		return false;
+
+	length = head[3] << 8 | head[4];
+	return head[1] == 3 && unread == HEADER + length &&
+	       (head[0] == ALERT || (head[0] == DATA && length == ALERT_IN_DATA));
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HALFRST_TLS_H
+#define _HALFRST_TLS_H
+
+#include <linux/types.h>
+
+struct sock;
+
+bool halfrst_tls_alert(const struct sock *sk, u32 unread);
+
+#endif /* _HALFRST_TLS_H */
