@@ -10,38 +10,27 @@
 
 #include "halfrst_reset.h"
 
-/* A RST without options.  Softirq; NULL if there is no memory. */
-static struct sk_buff *halfrst_rst(unsigned int room, __be16 source,
-				   __be16 dest, u32 seq)
+/* A RST without options */
+static void halfrst_rst(struct sk_buff *skb, __be16 source, __be16 dest,
+			u32 seq)
 {
-	struct sk_buff *skb = alloc_skb(room + sizeof(struct tcphdr),
-					GFP_ATOMIC | __GFP_NOWARN);
-	struct tcphdr *th;
+	struct tcphdr *th = skb_put_zero(skb, sizeof(*th));
 
-	if (!skb)
-		return NULL;
-	skb_reserve(skb, room);
-	skb_reset_transport_header(skb);
-	th = skb_put_zero(skb, sizeof(*th));
 	th->source = source;
 	th->dest = dest;
 	th->seq = htonl(seq);
 	th->doff = sizeof(*th) / 4;
 	th->rst = 1;
-	return skb;
 }
 
-/* Like what the peer would send if it answered a segment of ours.  Its number
- * is the one that tcp_validate_incoming() takes without further questions.
+/* What the peer would send if it answered a segment of ours.  Its number is the
+ * one that tcp_validate_incoming() takes without further questions.
  */
-static struct sk_buff *halfrst_rst_in(const struct sock *sk)
+static void halfrst_rst_in(struct sk_buff *skb, const struct sock *sk)
 {
 	u32 seq = tcp_sk(sk)->rcv_nxt;
-	struct sk_buff *skb = halfrst_rst(0, inet_sk(sk)->inet_dport,
-					  inet_sk(sk)->inet_sport, seq);
 
-	if (!skb)
-		return NULL;
+	halfrst_rst(skb, inet_sk(sk)->inet_dport, inet_sk(sk)->inet_sport, seq);
 	/* IPv6's function for incoming segments hands it on to IPv4's, which
 	 * does not look for an IP header.
 	 */
@@ -50,25 +39,21 @@ static struct sk_buff *halfrst_rst_in(const struct sock *sk)
 	TCP_SKB_CB(skb)->seq = seq;
 	TCP_SKB_CB(skb)->end_seq = seq;
 	TCP_SKB_CB(skb)->tcp_flags = TCPHDR_RST;
-	return skb;
 }
 
 /* As tcp_send_active_reset() makes it */
-static struct sk_buff *halfrst_rst_out(struct sock *sk)
+static void halfrst_rst_out(struct sk_buff *skb, const struct sock *sk)
 {
 	const struct inet_sock *inet = inet_sk(sk);
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u32 seq = tp->snd_nxt;
-	struct sk_buff *skb;
 	struct tcphdr *th;
 
 	/* The peer takes nothing that is outside its window */
 	if (after(seq, tcp_wnd_end(tp)))
 		seq = tcp_wnd_end(tp);
-	skb = halfrst_rst(MAX_TCP_HEADER, inet->inet_sport, inet->inet_dport,
-			  seq);
-	if (!skb)
-		return NULL;
+	skb_reset_transport_header(skb);
+	halfrst_rst(skb, inet->inet_sport, inet->inet_dport, seq);
 	th = tcp_hdr(skb);
 	th->ack = 1;
 	th->ack_seq = htonl(tp->rcv_nxt);
@@ -76,17 +61,13 @@ static struct sk_buff *halfrst_rst_out(struct sock *sk)
 	skb->ip_summed = CHECKSUM_PARTIAL;
 	skb->csum_start = skb_transport_header(skb) - skb->head;
 	skb->csum_offset = offsetof(struct tcphdr, check);
-#if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family == AF_INET6 &&
-	    !ipv6_addr_v4mapped(&sk->sk_v6_daddr)) {
-		th->check = ~tcp_v6_check(skb->len, &inet6_sk(sk)->saddr,
-					  &sk->sk_v6_daddr, 0);
-		return skb;
-	}
-#endif
-	th->check = ~tcp_v4_check(skb->len, inet->inet_saddr,
+	th->check = ~tcp_v4_check(sizeof(*th), inet->inet_saddr,
 				  inet->inet_daddr, 0);
-	return skb;
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 && !ipv6_addr_v4mapped(&sk->sk_v6_daddr))
+		th->check = ~tcp_v6_check(sizeof(*th), &inet6_sk(sk)->saddr,
+					  &sk->sk_v6_daddr, 0);
+#endif
 }
 
 /**
@@ -106,14 +87,24 @@ static struct sk_buff *halfrst_rst_out(struct sock *sk)
  */
 bool halfrst_reset(struct sock *sk, int error)
 {
-	struct sk_buff *out = halfrst_rst_out(sk);
-	struct sk_buff *in = halfrst_rst_in(sk);
+	struct sk_buff *in, *out;
 
-	if (!in || !out) {
-		kfree_skb(in);
+	/* One allocation for both: the second header lies behind the first */
+	out = alloc_skb_fclone(MAX_TCP_HEADER + 2 * sizeof(struct tcphdr),
+			       GFP_ATOMIC | __GFP_NOWARN);
+	if (!out)
+		return false;
+	skb_reserve(out, MAX_TCP_HEADER);
+	halfrst_rst_out(out, sk);
+	in = skb_clone(out, GFP_ATOMIC | __GFP_NOWARN);
+	if (!in) {
 		kfree_skb(out);
 		return false;
 	}
+	__skb_pull(in, in->len);
+	skb_reset_transport_header(in);
+	halfrst_rst_in(in, sk);
+
 	sk->sk_backlog_rcv(sk, in);
 	if (sk->sk_state != TCP_CLOSE) {
 		kfree_skb(out);
@@ -124,8 +115,6 @@ bool halfrst_reset(struct sock *sk, int error)
 
 	TCP_INC_STATS(sock_net(sk), TCP_MIB_OUTSEGS);
 	TCP_INC_STATS(sock_net(sk), TCP_MIB_OUTRSTS);
-	/* TCP_SKB_CB lies where IP keeps its own */
-	memset(out->cb, 0, sizeof(out->cb));
 	skb_set_owner_w(out, sk);
 	inet_csk(sk)->icsk_af_ops->queue_xmit(sk, out, &inet_sk(sk)->cork.fl);
 	return true;

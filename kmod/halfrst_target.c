@@ -136,11 +136,12 @@ void halfrst_fin(struct net *net, struct sk_buff *skb, u8 family,
 		halfrst_count(net, HALFRST_NO_SOCKET);
 		return;
 	}
-	if (!net_eq(sock_net(sk), net) ||
-	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
-		halfrst_count(net, HALFRST_WRONG_STATE);
-	else
+	if (net_eq(sock_net(sk), net) &&
+	    !(sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP)) {
 		halfrst_watch(net, sk, info);
+		return;
+	}
+	halfrst_count(net, HALFRST_WRONG_STATE);
 	sock_gen_put(sk);
 }
 EXPORT_SYMBOL_GPL(halfrst_fin);

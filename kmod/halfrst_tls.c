@@ -41,6 +41,7 @@ static bool halfrst_tls_peek(const struct sock *sk, u32 seq, u8 *to, u32 n)
 /**
  * halfrst_tls_alert - is one TLS alert all that is unread?
  * @sk: a TCP socket, its spinlock held, owned by no process
+ * @from: sequence number of the first unread byte
  * @unread: how many bytes can be read, without FIN
  *
  * Looks at the header of a record that must be all of the unread bytes, whole.
@@ -50,7 +51,7 @@ static bool halfrst_tls_peek(const struct sock *sk, u32 seq, u8 *to, u32 n)
  * Context: any.
  * Return: true if it is.
  */
-bool halfrst_tls_alert(const struct sock *sk, u32 unread)
+bool halfrst_tls_alert(const struct sock *sk, u32 from, u32 unread)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u8 head[HEADER];
@@ -59,9 +60,9 @@ bool halfrst_tls_alert(const struct sock *sk, u32 unread)
 	if (unread <= HEADER || unread > HEADER + LONGEST)
 		return false;
 	/* An urgent byte is not in its place for the reader */
-	if (tp->urg_data && !before(tp->urg_seq, tp->copied_seq))
+	if (tp->urg_data && !before(tp->urg_seq, from))
 		return false;
-	if (!halfrst_tls_peek(sk, tp->copied_seq, head, sizeof(head)))
+	if (!halfrst_tls_peek(sk, from, head, sizeof(head)))
 		return false;
 
 	length = head[3] << 8 | head[4];

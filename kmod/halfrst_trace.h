@@ -9,7 +9,8 @@
 #define _HALFRST_TRACE_H
 
 #include <linux/tracepoint.h>
-#include <linux/in6.h>
+
+#include "halfrst_socket.h"
 
 #ifndef _HALFRST_REASONS
 #define _HALFRST_REASONS
@@ -37,24 +38,6 @@ enum halfrst_reason {
 	HALFRST_BY_UNLOAD,
 	HALFRST_BY_OWNER,
 	HALFRST_LOOK_AGAIN,
-};
-
-/**
- * struct halfrst_name - what a connection's socket is found by
- * @peer: the peer's address; IPv4 as IPv4-mapped IPv6, one layout for both
- * @local: ours
- * @peer_port: the peer's port
- * @local_port: ours
- * @dif: the device that the socket is bound to, or 0
- *
- * A key: it has no padding.
- */
-struct halfrst_name {
-	struct in6_addr	peer;
-	struct in6_addr	local;
-	__be16		peer_port;
-	__be16		local_port;
-	int		dif;
 };
 #endif
 

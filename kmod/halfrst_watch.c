@@ -3,40 +3,35 @@
  * From a socket to its reset: the only file that knows time.
  *
  * A watch is one connection whose peer has sent a FIN.  From time to time it
- * is looked at: a look finds the socket by the connection's name, decides
- * under the socket's spinlock what to do, and does it there.  The first look
- * is a tasklet's, behind the softirq that brings the FIN to TCP; normally it
- * is the last.  All others are a timer's.  Nothing in here sleeps but the
+ * is looked at, and a look decides under the socket's spinlock what to do, and
+ * does it there.  The first look is a tasklet's, behind the softirq that brings
+ * the FIN to TCP; normally it is the last.  If not, the watch goes to the
+ * namespace's table, and a timer looks again.  Nothing in here sleeps but the
  * module's beginning and end.
  *
  * Who holds what:
- *  - A watch holds neither socket nor namespace.  A closed socket is not found
- *    any more; a namespace that goes takes its watches along.
- *  - The namespace's table holds the watch.  Lookups run under RCU, hence a
- *    watch is freed a grace period after it left the table.
- *  - @lock is held throughout a look, and by a FIN that changes the watch.  It
- *    comes before the socket's spinlock, which in turn is held as TCP holds
+ *  - Until its first look a watch is in the list of a CPU and nobody else knows
+ *    it.  It holds the socket, and thereby the namespace.
+ *  - In the table it holds neither: each look finds the socket by its name.  A
+ *    closed socket is not found any more; a namespace that goes takes its
+ *    watches along.
+ *  - Lookups in the table run under RCU, hence a watch is freed a grace period
+ *    after it left.  Only its own timer takes it out (@dead).
+ *  - @lock is held throughout a timer's look, and by a FIN that changes the
+ *    watch.  It comes before the socket's spinlock, which is held as TCP holds
  *    it: whatever TCP may do with it may be done here.
- *  - Until its first look a watch is in the list of a CPU (@queued), afterwards
- *    it has its timer pending or running: only one of them looks, and nobody
- *    but a look ends a watch.
- *  - The end of a namespace, or of the module, comes in two steps.  After
- *    @gone and a grace period no look does anything; then every watch is
- *    taken out of the table, and one that is @queued is left to its tasklet.
+ *  - The end of a namespace comes in two steps.  After @gone and a grace period
+ *    no timer does anything; then the table is emptied.
  */
-#include <linux/cred.h>
 #include <linux/errno.h>
-#include <linux/fs.h>
 #include <linux/interrupt.h>
+#include <linux/jhash.h>
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/rhashtable.h>
-#include <linux/skmsg.h>
 #include <linux/slab.h>
 #include <linux/timer.h>
-#include <linux/user_namespace.h>
-#include <net/mptcp.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 #include <net/sock.h>
@@ -44,8 +39,8 @@
 
 #include "halfrst_compat.h"
 #include "halfrst_reset.h"
+#include "halfrst_socket.h"
 #include "halfrst_stats.h"
-#include "halfrst_tls.h"
 #include "halfrst_watch.h"
 #include "xt_HALFRST.h"
 
@@ -56,32 +51,31 @@
 #define FIRST_STEP	msecs_to_jiffies(10)
 #define LONGEST_STEP	(60 * HZ)
 #define FIN_TIMEOUT	(60 * HZ)	/* for a FIN to take effect */
-#define HELD_TIMEOUT	HZ		/* see halfrst_grace() */
+#define HELD_TIMEOUT	HZ		/* for what kTLS or sockmap may hold */
 #define LOOKS		64		/* in one run of a tasklet */
 
 /**
  * struct halfrst_watch - a connection whose peer has sent a FIN
  * @node: in the table of the namespace
- * @net: the namespace; valid until the watch is @dead
+ * @net: the namespace
  * @name: finds the socket; the key
  * @soon: in the list of a CPU, until the first look
+ * @sk: until then the socket, a full or a request one, with a reference
  * @timer: looks again
- * @rcu: to free it
  * @info: options of the rule
+ * @rcu: to free it when it is @dead
  * @since: when TCP had accepted the FIN and a process the connection, as a look
  *         saw it; until then when the last FIN came
  * @active: when there was the last activity; until then as @since
  * @due: when the next look is due
  * @progress: copied_seq + write_seq, which grows when the application reads or
  *            writes
- * @life: the peer's first sequence number, which tells one life of a socket
- *        from the next (connect() after AF_UNSPEC)
+ * @life: see halfrst_life()
  * @uid: the socket's owner
  * @lock: see above
  * @begun: the FIN was accepted, and the connection, too
  * @known: @life is set
  * @pending: the last look found something that postpones the reset
- * @queued: for the first look
  * @dead: no longer in the table
  * @ipv6: an AF_INET6 socket
  *
@@ -92,11 +86,16 @@ struct halfrst_watch {
 	struct net		*net;
 	struct halfrst_name	name;
 	union {
-		struct list_head	soon;
+		struct {
+			struct list_head	soon;
+			struct sock		*sk;
+		};
 		struct timer_list	timer;
+	};
+	union {
+		struct xt_halfrst_info	info;
 		struct rcu_head		rcu;
 	};
-	struct xt_halfrst_info	info;
 	u32			since;
 	u32			active;
 	u32			due;
@@ -107,7 +106,6 @@ struct halfrst_watch {
 	u8			begun : 1,
 				known : 1,
 				pending : 1,
-				queued : 1,
 				dead : 1,
 				ipv6 : 1;
 };
@@ -135,7 +133,21 @@ static const u8 halfrst_errors[XT_HALFRST_ERRORS] = {
 	[XT_HALFRST_ETIMEDOUT]		= ETIMEDOUT,
 };
 
+/* An IPv4 address is 32 bits of its 128 */
+static u32 halfrst_hash(const void *key, u32 len, u32 seed)
+{
+	const struct halfrst_name *n = key;
+
+	if (!ipv6_addr_v4mapped(&n->peer))
+		return jhash2(key, len / sizeof(u32), seed);
+	return jhash_3words((__force u32)n->peer.s6_addr32[3],
+			    (__force u32)n->local.s6_addr32[3],
+			    (__force u32)n->peer_port << 16 |
+			    (__force u32)n->local_port, seed);
+}
+
 static const struct rhashtable_params halfrst_watch_params = {
+	.hashfn			= halfrst_hash,
 	.head_offset		= offsetof(struct halfrst_watch, node),
 	.key_offset		= offsetof(struct halfrst_watch, name),
 	.key_len		= sizeof_field(struct halfrst_watch, name),
@@ -166,167 +178,6 @@ static struct halfrst_watch_net *halfrst_net(const struct net *net)
 static bool halfrst_reached(u32 now, u32 due)
 {
 	return (s32)(now - due) >= 0;
-}
-
-/*
- * The socket.  Functions from here to halfrst_judge() run with its spinlock
- * held and nobody owning it, if not said otherwise: then it keeps its state,
- * its queues and its struct socket.
- */
-
-/* The addresses as TCP has them, for full and for request sockets alike */
-static void halfrst_name(struct halfrst_name *name, const struct sock *sk)
-{
-	ipv6_addr_set_v4mapped(sk->sk_daddr, &name->peer);
-	ipv6_addr_set_v4mapped(sk->sk_rcv_saddr, &name->local);
-#if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family == AF_INET6) {
-		name->peer = sk->sk_v6_daddr;
-		name->local = sk->sk_v6_rcv_saddr;
-	}
-#endif
-	name->peer_port = sk->sk_dport;
-	name->local_port = htons(sk->sk_num);
-	name->dif = sk->sk_bound_dev_if;
-}
-
-/* The socket of that name, with a reference that sock_gen_put() drops, or
- * NULL.  Perhaps another life of it, a request or time-wait socket.
- */
-static struct sock *halfrst_find(struct net *net, const struct halfrst_name *n)
-{
-#if IS_ENABLED(CONFIG_IPV6)
-	if (!ipv6_addr_v4mapped(&n->peer))
-		return halfrst_lookup6(net, &n->peer, n->peer_port, &n->local,
-				       n->local_port, n->dif, 0);
-#endif
-	return halfrst_lookup4(net, n->peer.s6_addr32[3], n->peer_port,
-			       n->local.s6_addr32[3], n->local_port,
-			       n->dif, 0);
-}
-
-/* The peer's first sequence number.  Without the spinlock it is wrong if TCP
- * takes data at this very moment.
- */
-static u32 halfrst_life(const struct sock *sk)
-{
-	const struct tcp_sock *tp = tcp_sk(sk);
-
-	return READ_ONCE(tp->rcv_nxt) - (u32)READ_ONCE(tp->bytes_received);
-}
-
-/* Has a part of the kernel taken the socket for itself?  Sockmap's mark does
- * not count.
- */
-static bool halfrst_kernel_owned(struct sock *sk)
-{
-	return sk->sk_kern_sock || (sk->sk_socket && !sk->sk_socket->file) ||
-	       (rcu_dereference_sk_user_data(sk) && !sk_psock(sk));
-}
-
-/* Sockets that are always left alone.  The kernel's own and MPTCP's have an
- * owner that does not expect a reset from inside, one in repair mode belongs
- * to a checkpoint, and a RST that must be signed cannot be made here.
- */
-static bool halfrst_exempt(struct sock *sk)
-{
-	return sk_is_mptcp(sk) || tcp_sk(sk)->repair || halfrst_signed(sk) ||
-	       halfrst_kernel_owned(sk);
-}
-
-static bool halfrst_in_range(u32 id, u32 min, u32 max)
-{
-	/* An id without a name in the namespace is (u32)-1, above any max */
-	return id >= min && id <= max;
-}
-
-/* Is this the owner that the rule means?  uid and gid are those of the process
- * that opened or accepted the socket; before, nobody can tell: -1.
- * Any context, with or without the spinlock.
- */
-static int halfrst_owner(struct sock *sk, const struct net *net,
-			 const struct xt_halfrst_info *info)
-{
-	u32 flags = info->flags;
-	int match = -1;
-
-	if (!(flags & (XT_HALFRST_UID | XT_HALFRST_GID)))
-		return true;
-	/* Against sock_orphan(): with the lock, socket and file stay */
-	read_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_socket) {
-		const struct file *file = sk->sk_socket->file;
-		uid_t uid = from_kuid(net->user_ns, READ_ONCE(sk->sk_uid));
-		gid_t gid = file ? from_kgid(net->user_ns,
-					     file->f_cred->fsgid) : -1;
-
-		match = true;
-		if (flags & XT_HALFRST_UID)
-			match &= halfrst_in_range(uid, info->uid_min,
-						  info->uid_max) !=
-				 !!(flags & XT_HALFRST_UID_INV);
-		if (flags & XT_HALFRST_GID)
-			match &= halfrst_in_range(gid, info->gid_min,
-						  info->gid_max) !=
-				 !!(flags & XT_HALFRST_GID_INV);
-	}
-	read_unlock_bh(&sk->sk_callback_lock);
-	return match;
-}
-
-/* Did not even one byte pass, and has connect() not returned yet?  Then it
- * shall return what it would have returned.  A program that does not wait in
- * connect() and never asks it again looks the same for ever.
- */
-static bool halfrst_connecting(const struct sock *sk)
-{
-	return sk->sk_socket->state == SS_CONNECTING &&
-	       !tcp_sk(sk)->data_segs_in && !tcp_sk(sk)->data_segs_out;
-}
-
-/* How many bytes does read() still return?  The FIN takes a sequence number
- * until the end of file was read, an urgent byte even if it was read.
- */
-static u32 halfrst_unread(const struct sock *sk)
-{
-	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 unread = tp->rcv_nxt - tp->copied_seq;
-
-	if (unread)
-		unread--;
-	if (unread && tp->urg_data == TCP_URG_READ &&
-	    !sock_flag(sk, SOCK_URGINLINE) &&
-	    !before(tp->urg_seq, tp->copied_seq))
-		unread--;
-	return unread;
-}
-
-/* Is something on its way that a reset would destroy, or, with a grace of 0,
- * may the application be about to do something?
- */
-static bool halfrst_pending(struct sock *sk, u32 grace)
-{
-	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 unread = halfrst_unread(sk);
-
-	if (tp->snd_una != tp->write_seq || sk->sk_write_pending ||
-	    halfrst_ulp_readable(sk))
-		return true;
-	return !grace && (halfrst_connecting(sk) ||
-			  (unread && !halfrst_tls_alert(sk, unread)));
-}
-
-/* How long the socket has to be still.  Layers above TCP (kTLS, sockmap) may
- * hold bytes that were written, which cannot be seen from here: assume them
- * until nothing has been written for a second.
- */
-static u32 halfrst_grace(struct sock *sk, const struct xt_halfrst_info *info)
-{
-	u32 grace = msecs_to_jiffies(info->grace);
-
-	if (inet_csk(sk)->icsk_ulp_ops || sk_psock(sk))
-		grace = max_t(u32, grace, HELD_TIMEOUT);
-	return grace;
 }
 
 /* Look again at @due, or earlier.  With a grace the time from look to look
@@ -364,7 +215,7 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u32 now = tcp_jiffies32, never = now + LONGEST_STEP, due = never;
-	u32 progress = tp->copied_seq + tp->write_seq, grace;
+	u32 grace = msecs_to_jiffies(w->info.grace), progress;
 	bool was_pending = w->pending;
 
 	/* Not ours if a process is inside the socket, perhaps for long: it
@@ -396,20 +247,25 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	if (halfrst_owner(sk, w->net, &w->info) != true)
 		return HALFRST_BY_OWNER;
 
+	progress = tp->copied_seq + tp->write_seq;
 	if (!w->begun) {
 		w->begun = true;
 		w->since = now;
 		w->active = now;
 		w->progress = progress;
 	}
-	grace = halfrst_grace(sk, &w->info);
-	w->pending = halfrst_pending(sk, grace);
+	if (halfrst_layered(sk))
+		grace = max_t(u32, grace, HELD_TIMEOUT);
+	w->pending = halfrst_pending(sk, w->info.grace);
 	if (w->progress != progress) {
 		w->progress = progress;
 		w->active = now;
-	} else if (was_pending && !w->pending &&
-		   halfrst_reached(tp->rcv_tstamp, w->active)) {
-		w->active = tp->rcv_tstamp;	/* of the last ACK */
+	} else if (was_pending && !w->pending) {
+		/* The last ACK has ended it.  Unless kTLS or sockmap has. */
+		if (halfrst_layered(sk))
+			w->active = now;
+		else if (halfrst_reached(tp->rcv_tstamp, w->active))
+			w->active = tp->rcv_tstamp;
 	}
 
 	if (!w->pending) {
@@ -477,6 +333,7 @@ static void halfrst_begin(struct halfrst_watch *w, const struct sock *sk,
 	w->known = false;
 	w->pending = false;
 	w->uid = sk_fullsock(sk) ? READ_ONCE(sk->sk_uid) : INVALID_UID;
+	halfrst_tell(w, HALFRST_BY_FIN);
 }
 
 /* Decided under the socket's spinlock, done under it */
@@ -493,12 +350,11 @@ static enum halfrst_reason halfrst_act(struct halfrst_watch *w,
 	return halfrst_again(w, now, now + FIRST_STEP);
 }
 
-/* One look, under RCU, in softirq.  Returns true if it was the last. */
-static bool halfrst_look(struct halfrst_watch *w)
+/* One look, under RCU, in softirq.  @sk may be NULL. */
+static enum halfrst_reason halfrst_look(struct halfrst_watch *w,
+					struct sock *sk)
 {
 	enum halfrst_reason reason = HALFRST_BY_CLOSED;
-	struct net *net = w->net;
-	struct sock *sk = halfrst_find(net, &w->name);
 
 	if (sk && sk_fullsock(sk)) {
 		bh_lock_sock(sk);
@@ -510,22 +366,17 @@ static bool halfrst_look(struct halfrst_watch *w)
 	} else if (sk && sk->sk_state == TCP_NEW_SYN_RECV) {
 		reason = halfrst_not_yet(w, tcp_jiffies32);
 	}
-	if (sk)
-		sock_gen_put(sk);
+	return reason;
+}
 
-	if (reason == HALFRST_LOOK_AGAIN) {
-		halfrst_sleep(w);
-		return false;
-	}
-	halfrst_count(net, halfrst_outcome[reason]);
+/* That was the last look */
+static void halfrst_over(const struct halfrst_watch *w,
+			 enum halfrst_reason reason)
+{
+	halfrst_count(w->net, halfrst_outcome[reason]);
 	if (reason == HALFRST_BY_DEADLINE && w->pending)
-		halfrst_count(net, HALFRST_DEADLINE);
-	halfrst_uncount(net, HALFRST_WATCHING);
+		halfrst_count(w->net, HALFRST_DEADLINE);
 	halfrst_tell(w, reason);
-	rhashtable_remove_fast(&halfrst_net(net)->watches, &w->node,
-			       halfrst_watch_params);
-	w->dead = true;
-	return true;
 }
 
 static void halfrst_free_rcu(struct rcu_head *rcu)
@@ -539,36 +390,130 @@ static void halfrst_timer(struct timer_list *timer)
 {
 	struct halfrst_watch *w = container_of(timer, struct halfrst_watch,
 					       timer);
-	bool over = false;
+	enum halfrst_reason reason = HALFRST_LOOK_AGAIN;
+	struct sock *sk;
 
 	rcu_read_lock();
 	spin_lock(&w->lock);
 	if (READ_ONCE(halfrst_net(w->net)->gone))
-		;		/* halfrst_watch_abandon() takes the watch */
-	else if (halfrst_reached(tcp_jiffies32, w->due))
-		over = halfrst_look(w);
-	else
+		goto unlock;	/* halfrst_watch_abandon() takes the watch */
+	if (halfrst_reached(tcp_jiffies32, w->due)) {
+		sk = halfrst_find(w->net, &w->name);
+		reason = halfrst_look(w, sk);
+		if (sk)
+			sock_gen_put(sk);
+	}
+	if (reason == HALFRST_LOOK_AGAIN) {
 		halfrst_sleep(w);
+		goto unlock;
+	}
+	halfrst_uncount(w->net, HALFRST_WATCHING);
+	halfrst_over(w, reason);
+	rhashtable_remove_fast(&halfrst_net(w->net)->watches, &w->node,
+			       halfrst_watch_params);
+	w->dead = true;
+	call_rcu(&w->rcu, halfrst_free_rcu);
+unlock:
 	spin_unlock(&w->lock);
-	if (over)
-		call_rcu(&w->rcu, halfrst_free_rcu);
 	rcu_read_unlock();
 }
 
-/* The first look */
+/* Of several rules that see a FIN the first one counts, unless that one is only
+ * to try.
+ */
+static void halfrst_prefer(struct halfrst_watch *w,
+			   const struct xt_halfrst_info *info)
+{
+	if (w->info.flags & ~info->flags & XT_HALFRST_DRY_RUN)
+		w->info = *info;
+}
+
+/* A FIN for a connection that is being watched: it may be the real one, or the
+ * first one of another life, so look now, that is at the next tick.
+ * Returns false if the watch has just ended.
+ */
+static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
+			     const struct xt_halfrst_info *info)
+{
+	bool alive;
+
+	spin_lock_bh(&w->lock);
+	alive = !w->dead;
+	if (alive) {
+		if (w->known && sk_fullsock(sk) &&
+		    w->life != halfrst_life(sk)) {
+			halfrst_over(w, HALFRST_BY_CLOSED);
+			halfrst_begin(w, sk, info);
+		}
+		halfrst_prefer(w, info);
+		if (!w->begun)
+			w->since = tcp_jiffies32;
+		w->due = tcp_jiffies32;
+		mod_timer(&w->timer, jiffies);
+	}
+	spin_unlock_bh(&w->lock);
+	return alive;
+}
+
+/* The watch of that name, which has got one more FIN; or NULL */
+static struct halfrst_watch *
+halfrst_watch_again(struct net *net, const struct halfrst_name *name,
+		    const struct sock *sk, const struct xt_halfrst_info *info)
+{
+	struct halfrst_watch *w;
+
+	do {
+		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
+				      halfrst_watch_params);
+	} while (w && !halfrst_repeated(w, sk, info));
+	return w;
+}
+
+/* The first look has not been the last: into the table, and sleep.  Returns what
+ * to count; the watch lives on if that is HALFRST_WATCHING.
+ */
+static enum halfrst_stat halfrst_watch_on(struct halfrst_watch *w,
+					  const struct sock *sk)
+{
+	struct rhashtable *watches = &halfrst_net(w->net)->watches;
+	int err;
+
+	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon and @sk */
+	do {
+		/* From the table on a FIN may come in between */
+		spin_lock(&w->lock);
+		err = rhashtable_lookup_insert_fast(watches, &w->node,
+						    halfrst_watch_params);
+		if (!err)
+			halfrst_sleep(w);
+		spin_unlock(&w->lock);
+	} while (err == -EEXIST &&
+		 !halfrst_watch_again(w->net, &w->name, sk, &w->info));
+	return !err ? HALFRST_WATCHING :
+	       err == -EEXIST ? HALFRST_REPEATED : HALFRST_NOMEM;
+}
+
+/* The first look.  Under RCU, in softirq. */
 static void halfrst_first(struct halfrst_watch *w)
 {
-	bool over;
+	enum halfrst_stat stat = HALFRST_STATS;
+	struct sock *sk = w->sk, *now = sk;
+	enum halfrst_reason reason;
 
-	spin_lock(&w->lock);
-	w->queued = false;
-	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon */
-	over = w->dead;
-	if (!over && !READ_ONCE(halfrst_net(w->net)->gone))
-		over = halfrst_look(w);
-	spin_unlock(&w->lock);
-	if (over)
-		call_rcu(&w->rcu, halfrst_free_rcu);
+	if (!sk_fullsock(sk))	/* TCP has made a full one meanwhile */
+		now = halfrst_find(w->net, &w->name);
+	reason = halfrst_look(w, now);
+	if (reason == HALFRST_LOOK_AGAIN) {
+		stat = halfrst_watch_on(w, now);
+		halfrst_count(w->net, stat);
+	} else {
+		halfrst_over(w, reason);
+	}
+	if (stat != HALFRST_WATCHING)
+		kmem_cache_free(halfrst_watch_cache, w);
+	if (now && now != sk)
+		sock_gen_put(now);
+	sock_gen_put(sk);	/* perhaps the last thing that holds the net */
 }
 
 /* Softirq, behind the one that brought the FINs to TCP.  A bounded number of
@@ -598,119 +543,107 @@ static void halfrst_tasklet(struct tasklet_struct *tasklet)
 	rcu_read_unlock();
 }
 
-/* A FIN for a connection that is being watched: it may be the real one, or the
- * first one of another life, so look now, that is at the next tick.  Of several
- * rules that see a FIN the first one counts, but not if it is only to try.
- * Returns false if the watch has just ended.
+/* Look behind this softirq and thereby behind TCP; when bottom halves are on
+ * again, if this is not softirq.  Returns false if the last watch in the list
+ * is of the same socket: copies of a FIN and rules that see it come one after
+ * the other.
  */
-static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
-			     const struct xt_halfrst_info *info)
+static bool halfrst_look_soon(struct halfrst_watch *w)
 {
-	bool alive;
-
-	spin_lock_bh(&w->lock);
-	alive = !w->dead;
-	if (alive) {
-		if (w->known && sk_fullsock(sk) &&
-		    w->life != halfrst_life(sk)) {
-			halfrst_count(w->net, HALFRST_CLOSED);
-			halfrst_tell(w, HALFRST_BY_CLOSED);
-			halfrst_begin(w, sk, info);
-			halfrst_tell(w, HALFRST_BY_FIN);
-		} else if (w->info.flags & ~info->flags &
-			   XT_HALFRST_DRY_RUN) {
-			w->info = *info;
-		}
-		if (!w->begun)
-			w->since = tcp_jiffies32;
-		w->due = tcp_jiffies32;
-		if (!w->queued)
-			mod_timer(&w->timer, jiffies);
-	}
-	spin_unlock_bh(&w->lock);
-	return alive;
-}
-
-/* Behind this softirq and thereby behind TCP.  Not at once, but when bottom
- * halves are on again, if this is not softirq.
- */
-static void halfrst_look_soon(struct halfrst_watch *w)
-{
+	struct halfrst_watch *last;
 	struct halfrst_soon *soon;
+	bool first = true;
 
 	local_bh_disable();
 	soon = this_cpu_ptr(&halfrst_soon);
 	spin_lock(&soon->lock);
-	list_add_tail(&w->soon, &soon->list);
+	if (!list_empty(&soon->list)) {
+		last = list_last_entry(&soon->list, struct halfrst_watch, soon);
+		first = last->sk != w->sk;
+		if (!first)
+			halfrst_prefer(last, &w->info);
+	}
+	if (first) {
+		list_add_tail(&w->soon, &soon->list);
+		tasklet_schedule(&soon->tasklet);
+	}
 	spin_unlock(&soon->lock);
-	tasklet_schedule(&soon->tasklet);
 	local_bh_enable();
+	return first;
 }
 
-/* Returns what to count: HALFRST_WATCHING for a new watch. */
+/* Does the socket hold its namespace, so that both outlive the first look? */
+static bool halfrst_holds_net(const struct sock *sk)
+{
+	if (!sk_fullsock(sk))
+		sk = inet_reqsk(sk)->rsk_listener;
+	return sk && sk->sk_net_refcnt;
+}
+
+/* Returns what to count: HALFRST_WATCHING for a new watch, whose first look is
+ * going to count.
+ */
 static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 					   const struct xt_halfrst_info *info)
 {
-	struct rhashtable *watches = &halfrst_net(net)->watches;
 	struct halfrst_name name;
 	struct halfrst_watch *w;
-	int err;
 
 	/* TCP has not seen the FIN yet, unless it is a repeated one */
 	if (!((1 << inet_sk_state_load(sk)) &
 	      (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
 	       TCPF_NEW_SYN_RECV)))
 		return HALFRST_WRONG_STATE;
+	if (!halfrst_holds_net(sk))
+		return HALFRST_EXEMPT;
 	if (sk_fullsock(sk) && !halfrst_owner(sk, net, info))
 		return HALFRST_OTHER_OWNER;
 
 	halfrst_name(&name, sk);
-	do {
-		w = rhashtable_lookup(watches, &name, halfrst_watch_params);
-		if (w && halfrst_repeated(w, sk, info))
-			return HALFRST_REPEATED;
-	} while (w);
+	if (halfrst_watch_again(net, &name, sk, info))
+		return HALFRST_REPEATED;
 
-	if (atomic_read(&watches->nelems) >= READ_ONCE(max_watches))
+	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
+	    READ_ONCE(max_watches))
 		return HALFRST_FULL;
 	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
 	if (!w)
 		return HALFRST_NOMEM;
 	w->net = net;
 	w->name = name;
+	w->sk = sk;
 	w->ipv6 = sk->sk_family == AF_INET6;
-	w->queued = true;
 	w->dead = false;
 	spin_lock_init(&w->lock);
 	halfrst_begin(w, sk, info);
-	err = rhashtable_lookup_insert_fast(watches, &w->node,
-					    halfrst_watch_params);
-	if (err) {
-		/* -EEXIST: another CPU has got a copy of the same FIN */
+	if (!halfrst_look_soon(w)) {
 		kmem_cache_free(halfrst_watch_cache, w);
-		return err == -EEXIST ? HALFRST_REPEATED : HALFRST_NOMEM;
+		return HALFRST_REPEATED;
 	}
-	halfrst_tell(w, HALFRST_BY_FIN);
-	halfrst_look_soon(w);
 	return HALFRST_WATCHING;
 }
 
 /**
  * halfrst_watch - watch a connection that is getting a FIN
  * @net: its network namespace
- * @sk: its TCP socket, full or request or time-wait, that the caller holds a
- *      reference on
+ * @sk: its TCP socket, full or request or time-wait, with a reference that is
+ *      handed over
  * @info: options of the rule; copied, they do not change with the rule
  *
  * Resets the socket by halfrst_reset() once TCP has taken the FIN and the
- * socket is still.  Counts what happens.  Takes no reference.
+ * socket is still.  Counts what happens.
  *
  * Context: softirq or process context, under rcu_read_lock(); does not sleep.
  */
 void halfrst_watch(struct net *net, struct sock *sk,
 		   const struct xt_halfrst_info *info)
 {
-	halfrst_count(net, halfrst_watch_fin(net, sk, info));
+	enum halfrst_stat stat = halfrst_watch_fin(net, sk, info);
+
+	if (stat == HALFRST_WATCHING)
+		return;		/* @sk is the watch's, and perhaps gone */
+	halfrst_count(net, stat);
+	sock_gen_put(sk);
 }
 
 static int __net_init halfrst_watch_net_init(struct net *net)
@@ -728,16 +661,9 @@ static void __net_exit halfrst_watch_net_pre_exit(struct net *net)
 static void halfrst_watch_abandon(void *ptr, void *arg)
 {
 	struct halfrst_watch *w = ptr;
-	bool queued;
 
-	spin_lock_bh(&w->lock);
-	halfrst_tell(w, HALFRST_BY_UNLOAD);
-	w->dead = true;
-	queued = w->queued;
-	spin_unlock_bh(&w->lock);
-	if (queued)
-		return;		/* halfrst_first() frees it */
 	halfrst_timer_stop(&w->timer);
+	halfrst_tell(w, HALFRST_BY_UNLOAD);
 	kmem_cache_free(halfrst_watch_cache, w);
 }
 
@@ -790,18 +716,16 @@ int halfrst_watch_init(void)
  */
 void halfrst_watch_exit(void)
 {
-	struct halfrst_watch *w, *next;
 	int cpu;
 
-	unregister_pernet_subsys(&halfrst_watch_net_ops);
 	for_each_possible_cpu(cpu) {
 		struct halfrst_soon *soon = per_cpu_ptr(&halfrst_soon, cpu);
 
-		/* May come between a run and the next */
-		tasklet_kill(&soon->tasklet);
-		list_for_each_entry_safe(w, next, &soon->list, soon)
-			kmem_cache_free(halfrst_watch_cache, w);
+		/* May have come between a run and the next */
+		while (tasklet_kill(&soon->tasklet), !list_empty(&soon->list))
+			tasklet_schedule(&soon->tasklet);
 	}
+	unregister_pernet_subsys(&halfrst_watch_net_ops);
 	rcu_barrier();		/* halfrst_free_rcu() */
 	kmem_cache_destroy(halfrst_watch_cache);
 }

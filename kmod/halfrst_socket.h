@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HALFRST_SOCKET_H
+#define _HALFRST_SOCKET_H
+
+#include <linux/in6.h>
+#include <linux/types.h>
+
+struct net;
+struct sock;
+struct xt_halfrst_info;
+
+/**
+ * struct halfrst_name - what a connection's socket is found by
+ * @peer: the peer's address; IPv4 as IPv4-mapped IPv6, one layout for both
+ * @local: ours
+ * @peer_port: the peer's port
+ * @local_port: ours
+ * @dif: the device that the socket is bound to, or 0
+ *
+ * A key: it has no padding.
+ */
+struct halfrst_name {
+	struct in6_addr	peer;
+	struct in6_addr	local;
+	__be16		peer_port;
+	__be16		local_port;
+	int		dif;
+};
+
+void halfrst_name(struct halfrst_name *name, const struct sock *sk);
+struct sock *halfrst_find(struct net *net, const struct halfrst_name *n);
+u32 halfrst_life(const struct sock *sk);
+bool halfrst_exempt(struct sock *sk);
+int halfrst_owner(struct sock *sk, const struct net *net,
+		  const struct xt_halfrst_info *info);
+bool halfrst_layered(const struct sock *sk);
+bool halfrst_pending(struct sock *sk, u32 grace);
+
+#endif /* _HALFRST_SOCKET_H */
