@@ -125,6 +125,80 @@ static void two_rules(void **state)
 	expect_counter("repeated", 1);
 }
 
+/* Looks only, and does not keep a later rule from acting, nor an earlier one */
+static void dry_run_and_real(struct host *h, const char *first,
+			     const char *second)
+{
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "%s", first);
+	rule(h, ON_FIN "%s", second);
+	start = now_us();
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	g = peer_expect_within(&c, 20000, "R. 1:1(0) ack 2");
+	assert_in_range(g->when - start, 9990000, 12850000);
+	app_write_fails(&c, ECONNABORTED);
+	expect_counter("fins", 2);
+	expect_counter("resets", 1);
+	expect_counter("watching", 0);
+	rule(h, "-t mangle -F INPUT");
+}
+
+static void dry_run_in_front(void **state)
+{
+	dry_run_and_real(*state, "--dry-run", OPTIONS);
+}
+
+static void dry_run_with_a_grace_in_front(void **state)
+{
+	dry_run_and_real(*state, "--dry-run --grace 1h", OPTIONS);
+}
+
+static void dry_run_behind(void **state)
+{
+	dry_run_and_real(*state, OPTIONS, "--dry-run");
+}
+
+/* The recipe: look at what would be, and then mean it.  The peer says its FIN
+ * again to the rule that has taken the first one's place.
+ */
+static void dry_run_then_meant(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN "--dry-run --grace 1h");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	rule(h, "-t mangle -R INPUT 1 -p tcp -j HALFRST --grace 2s");
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	peer_expect_within(&c, 5000, "R. 1:1(0) ack 2");
+	expect_counter("resets", 1);
+}
+
+/* Three rules, and the first one that means it is the one in the middle */
+static void first_real_one(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN "--dry-run --grace 5s");
+	rule(h, ON_FIN "--reset-with etimedout --grace 2s");
+	rule(h, ON_FIN "--reset-with econnreset");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	peer_expect_within(&c, 5000, "R. 1:1(0) ack 2");
+	app_write_fails(&c, ETIMEDOUT);
+	expect_counter("resets", 1);
+}
+
 /* Another owner's rule comes first and does not match */
 static void second_rule_matches(void **state)
 {
@@ -183,6 +257,11 @@ int main(void)
 		ON_ALL(rewritten_nft),
 		ON_ALL(two_rules),
 		ON_ALL(second_rule_matches),
+		ON_ALL(dry_run_in_front),
+		ON_IPV4(dry_run_with_a_grace_in_front),
+		ON_IPV6(dry_run_behind),
+		ON_MAPPED(dry_run_then_meant),
+		ON_IPV4(first_real_one),
 		ON_ALL(full),
 	};
 
