@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lab: --icount --mem 2048
+ *
+ * No byte is cut off: a process that is blocked in the middle of an answer,
+ * and is kept from the CPU by a limit or by others, has bytes waiting that TCP
+ * does not count.  Its peer has closed its side long ago.
+ *
+ *	near: the writer, rule ── near0 (veth) far0 ── far: reads slowly
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/errqueue.h>
+#include <linux/tls.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crowd.h"
+#include "link.h"
+#include "rules.h"
+
+#define PORT	8080
+#define CGROUP	"/tmp/cgroup"
+#ifndef SOL_TLS
+#define SOL_TLS	282
+#endif
+
+enum way { SEND, SENDFILE, SPLICE, ZEROCOPY };
+
+/* What keeps the writer from running */
+enum brake { LIMITED, NICE, IDLE };
+
+static uint8_t byte_at(size_t n)
+{
+	return n * 2654435761u >> 24;
+}
+
+static int answer_file(size_t size)
+{
+	int fd = memfd_create("answer", MFD_CLOEXEC);
+	uint8_t *bytes;
+
+	if (fd < 0 || ftruncate(fd, size))
+		peer_fail(NULL, "memfd: %s", strerror(errno));
+	bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (bytes == MAP_FAILED)
+		peer_fail(NULL, "mmap: %s", strerror(errno));
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = byte_at(i);
+	munmap(bytes, size);
+	return fd;
+}
+
+static void cgroup_up(void)
+{
+	static bool up;
+
+	if (up)
+		return;
+	run("mkdir -p " CGROUP " && mount -t cgroup2 none " CGROUP " && "
+	    "echo +cpu >" CGROUP "/cgroup.subtree_control && "
+	    "mkdir -p " CGROUP "/slow && "
+	    "echo '2000 100000' >" CGROUP "/slow/cpu.max");
+	up = true;
+}
+
+static void brake_on(enum brake brake)
+{
+	struct sched_param p = { 0 };
+	char pid[16];
+
+	switch (brake) {
+	case LIMITED:
+		snprintf(pid, sizeof(pid), "%d", getpid());
+		set(CGROUP "/slow/cgroup.procs", pid);
+		break;
+	case NICE:
+		setpriority(PRIO_PROCESS, 0, 19);
+		break;
+	case IDLE:
+		sched_setscheduler(0, SCHED_IDLE, &p);
+		break;
+	}
+}
+
+/* The whole answer in one call where there is one */
+static bool write_answer(int fd, enum way way, int file, size_t size)
+{
+	void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+	int pipes[2], on = 1;
+	off_t at = 0;
+	ssize_t n;
+
+	switch (way) {
+	case SEND:
+		return send(fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size;
+	case SENDFILE:
+		while ((size_t)at < size)
+			if (sendfile(fd, file, &at, size - at) <= 0)
+				return false;
+		return true;
+	case SPLICE:
+		if (pipe(pipes))
+			return false;
+		while ((size_t)at < size) {
+			n = splice(file, &at, pipes[1], NULL, 65536,
+				   SPLICE_F_MORE);
+			if (n <= 0)
+				return false;
+			while (n) {
+				ssize_t done = splice(pipes[0], NULL, fd, NULL,
+						      n, SPLICE_F_MORE);
+
+				if (done <= 0)
+					return false;
+				n -= done;
+			}
+		}
+		return true;
+	case ZEROCOPY:
+		if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)))
+			return false;
+		return send(fd, bytes, size, MSG_NOSIGNAL | MSG_ZEROCOPY) ==
+		       (ssize_t)size;
+	}
+	return false;
+}
+
+/* Somebody whom the CPU belongs to */
+static pid_t hog(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			;
+	}
+	return pid;
+}
+
+static void stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Reads all there is, not as fast as it comes; returns how much was right */
+static size_t read_answer(int fd)
+{
+	static uint8_t block[16384];
+	size_t all = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, block, sizeof(block), 0)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (block[i] != byte_at(all + i))
+				peer_fail(NULL, "byte %zu is wrong", all + i);
+		all += n;
+	}
+	return all;
+}
+
+static void whole(enum way way, enum brake brake, size_t size,
+		  const char *options)
+{
+	int listener, peer, app, small = 4096, file, status;
+	char rule_text[128], request[100] = "";
+	struct link l;
+	pid_t writer, other = 0;
+	size_t got;
+
+	if (brake == LIMITED)
+		cgroup_up();
+	file = answer_file(size);
+	link_open(&l, IPV4, NULL);
+	snprintf(rule_text, sizeof(rule_text), ON_FIN "%s", options);
+	link_rule(&l, rule_text);
+	listener = link_listen_near(&l, PORT);
+	peer = link_connect_far(&l, PORT);
+	app = accept(listener, NULL, NULL);
+	assert_int_equal(send(peer, request, sizeof(request), 0),
+			 sizeof(request));
+	assert_int_equal(recv(app, request, sizeof(request), MSG_WAITALL),
+			 sizeof(request));
+	assert_int_equal(setsockopt(app, SOL_SOCKET, SO_SNDBUF, &small,
+				    sizeof(small)), 0);
+	fflush(NULL);
+	writer = fork();
+	if (!writer) {
+		bool done;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(peer);
+		brake_on(brake);
+		done = write_answer(app, way, file, size);
+		if (!done)
+			perror("# writer");
+		_exit(!done);
+	}
+	close(app);
+	/* the peer closes its side while the answer is being written */
+	assert_int_equal(recv(peer, request, sizeof(request), MSG_PEEK),
+			 sizeof(request));
+	if (brake != LIMITED)
+		other = hog();
+	shutdown(peer, SHUT_WR);
+	got = read_answer(peer);
+	if (other)
+		stop(other);
+	assert_int_equal(waitpid(writer, &status, 0), writer);
+	if (got != size)
+		peer_fail(NULL, "%zu of %zu bytes came", got, size);
+	assert_int_equal(status, 0);
+	expect_counter("resets", 0);
+	wait_for(counter("watching") == 0, 130000);
+	close(peer);
+	close(listener);
+	close(file);
+	link_close(&l);
+}
+
+#define MIB	(1 << 20)
+#define TEST(name, way, brake, size, options)		\
+static void name(void **state)				\
+{							\
+	(void)state;					\
+	whole(way, brake, size, options);		\
+}
+
+TEST(send_with_a_cpu_limit, SEND, LIMITED, 2 * MIB, "")
+TEST(send_with_a_cpu_limit_and_a_grace, SEND, LIMITED, MIB, "--grace 20ms")
+TEST(send_at_nice_19, SEND, NICE, 300000, "")
+TEST(send_under_sched_idle, SEND, IDLE, 100000, "")
+TEST(sendfile_with_a_cpu_limit, SENDFILE, LIMITED, 2 * MIB, "")
+TEST(splice_with_a_cpu_limit, SPLICE, LIMITED, MIB, "")
+TEST(zerocopy_with_a_cpu_limit, ZEROCOPY, LIMITED, MIB, "")
+
+/* ---- bytes that kTLS holds ---- */
+
+static bool tls(int fd, int direction)
+{
+	struct tls12_crypto_info_aes_gcm_128 key = {
+		.info.version = TLS_1_2_VERSION,
+		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
+		.key = "0123456789abcde",
+	};
+
+	return !setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) &&
+	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
+}
+
+/* The first half of a record is with kTLS when the peer closes its side */
+static void ktls_open_record(void **state)
+{
+	int listener, peer, app;
+	char buffer[16] = "";
+	struct link l;
+
+	(void)state;
+	run_status("modprobe -q tls");
+	link_open(&l, IPV4, NULL);
+	link_rule(&l, ON_FIN);
+	listener = link_listen_near(&l, PORT);
+	peer = link_connect_far(&l, PORT);
+	app = accept(listener, NULL, NULL);
+	carry_byte(peer, app);
+	if (!tls(app, TLS_TX) || !tls(peer, TLS_RX)) {
+		print_message("# no kTLS: %s\n", strerror(errno));
+		skip();
+	}
+	assert_int_equal(send(app, "hello", 5, MSG_MORE), 5);
+	shutdown(peer, SHUT_WR);
+	wait_for(socket_state(app) == TCP_CLOSE_WAIT, 5000);
+	sleep_ms(300);
+	assert_int_equal(send(app, "world", 5, MSG_NOSIGNAL), 5);
+	for (size_t n = 0; n < 10;) {
+		ssize_t part = recv(peer, buffer + n, sizeof(buffer) - n, 0);
+
+		if (part <= 0)
+			peer_fail(NULL, "%zu of 10 bytes came", n);
+		n += part;
+	}
+	assert_string_equal(buffer, "helloworld");
+	close(app);
+	close(peer);
+	close(listener);
+	link_close(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(send_with_a_cpu_limit),
+		cmocka_unit_test(send_with_a_cpu_limit_and_a_grace),
+		cmocka_unit_test(send_at_nice_19),
+		cmocka_unit_test(send_under_sched_idle),
+		cmocka_unit_test(sendfile_with_a_cpu_limit),
+		cmocka_unit_test(splice_with_a_cpu_limit),
+		cmocka_unit_test(zerocopy_with_a_cpu_limit),
+		cmocka_unit_test(ktls_open_record),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
