@@ -204,6 +204,9 @@ refusals()
 		check "$ipt: $chain" said 'only usable from INPUT' \
 			-t mangle -A "$chain" -p tcp -j HALFRST
 	done
+	# It sees the first packet of a connection, which is no FIN
+	check "$ipt: table nat" said ' nat' \
+		-t nat -A INPUT -p tcp -j HALFRST
 }
 
 # The kernel lets go of an nft rule's target a little after the rule
