@@ -8,12 +8,15 @@
  * Tables that have INPUT are tried one by one.
  */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <linux/ip_vs.h>
 
 #include "host.h"
 #include "rules.h"
@@ -120,6 +123,167 @@ static void output_dnat_and_snat(void **state)
 	peer_expect(&c, "R. 1:1(0) ack 2");
 	app_wait_state(&c, TCP_CLOSE, 0);
 	expect_counter("resets", 1);
+}
+
+/* A client's socket at port 5555, which it shares with another one */
+static int shared_port(struct host *h)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(h->kind, &a, APP_IPV4, APP_IPV6, 5555);
+	int fd = host_socket(h), one = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
+				    sizeof(one)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+	return fd;
+}
+
+static void dial(struct conn *c, struct host *h, int fd, const char *ipv4,
+		 const char *ipv6, uint16_t port)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(h->kind, &a, ipv4, ipv6, port);
+
+	if (!connect(fd, (struct sockaddr *)&a, len) || errno != EINPROGRESS)
+		peer_fail(NULL, "connect: %s", strerror(errno));
+	peer_accept(c, &h->peer, 8080, 0);
+	c->fd = fd;
+	app_wait_state(c, TCP_ESTABLISHED, 1000);
+	app_begins(c);
+}
+
+/*
+ * Two connections to the same server from one local port: one through the
+ * virtual address, one straight to the real one, which conntrack gives another
+ * port on the wire.  Early demux takes the first one's segments for the second
+ * one's, whose addresses they have.
+ */
+static void same_port_twice(void **state)
+{
+	struct host *h = *state;
+	struct conn virtual, straight;
+
+	skip_without("xt_nat");
+	route();
+	rule(h, "-t nat -A OUTPUT -p tcp -d %s --dport 80 "
+	     "-j DNAT --to-destination %s:8080",
+	     v6(h) ? VIRTUAL_IPV6 : VIRTUAL_IPV4,
+	     v6(h) ? "[" PEER_IPV6 "]" : PEER_IPV4);
+	for (int first = 0; first < 2; first++) {
+		struct conn *one = first ? &straight : &virtual;
+		struct conn *other = first ? &virtual : &straight;
+
+		rule(h, ON_FIN);
+		dial(&virtual, h, shared_port(h), VIRTUAL_IPV4, VIRTUAL_IPV6,
+		     80);
+		dial(&straight, h, shared_port(h), PEER_IPV4, PEER_IPV6, 8080);
+		assert_int_equal(virtual.app_port, 5555);
+		assert_int_not_equal(straight.app_port, 5555);
+
+		peer_send(one, "F. 1:1(0) ack 1");
+		peer_expect(one, "R. 1:1(0) ack 2");
+		app_wait_state(one, TCP_CLOSE, 0);
+		app_write_fails(one, EPIPE);
+		peer_expect_nothing(other, 1000);
+		assert_int_equal(app_state(other), TCP_ESTABLISHED);
+		peer_send(other, "F. 1:1(0) ack 1");
+		peer_expect(other, "R. 1:1(0) ack 2");
+		app_wait_state(other, TCP_CLOSE, 0);
+		expect_counter("resets", 2 * first + 2);
+		expect_counter("repeated", 0);
+		expect_counter("watching", 0);
+		rule(h, "-t mangle -F");
+		host_close(h, virtual.fd);
+		host_close(h, straight.fd);
+		/* conntrack forgets them, and the ports are free again */
+		peer_expect_nothing(&virtual, 15000);
+	}
+}
+
+/*
+ * IPVS on the same host: out to a virtual service, and translated by IPVS
+ * itself, which conntrack is told of if net.ipv4.vs.conntrack is 1.
+ */
+static void ipvs_service(uint16_t port)
+{
+	struct ip_vs_service_user s = {
+		.protocol = IPPROTO_TCP,
+		.addr = inet_addr(VIRTUAL_IPV4),
+		.port = htons(80),
+		.sched_name = "rr",
+		.netmask = 0xffffffff,
+	};
+	struct {
+		struct ip_vs_service_user s;
+		struct ip_vs_dest_user d;
+	} server = {
+		.d.addr = inet_addr(PEER_IPV4),
+		.d.port = htons(port),
+		.d.conn_flags = IP_VS_CONN_F_MASQ,
+		.d.weight = 1,
+	};
+	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+
+	assert_true(raw >= 0);
+	server.s = s;
+	if (setsockopt(raw, IPPROTO_IP, IP_VS_SO_SET_ADD, &s, sizeof(s)) ||
+	    setsockopt(raw, IPPROTO_IP, IP_VS_SO_SET_ADDDEST, &server,
+		       sizeof(server)))
+		peer_fail(NULL, "IPVS: %s", strerror(errno));
+	close(raw);
+}
+
+static void ipvs_up(struct host *h)
+{
+	skip_without("ip_vs");
+	skip_without("ip_vs_rr");
+	route();
+	/* loads conntrack's hooks, and is what sees the FIN */
+	rule(h, "-t filter -A INPUT -m conntrack --ctstate ESTABLISHED");
+	ipvs_service(8080);
+}
+
+static void ipvs_with_conntrack(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	ipvs_up(h);
+	if (access("/proc/sys/net/ipv4/vs/conntrack", W_OK)) {
+		print_message("# this kernel's IPVS knows no conntrack\n");
+		skip();
+	}
+	set("/proc/sys/net/ipv4/vs/conntrack", "1");
+	EACH_TABLE {
+		rule(h, "-t %s -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST",
+		     tables[i]);
+		connect_to_virtual(&c, h);
+		peer_send(&c, "F. 1:1(0) ack 1");
+		peer_expect(&c, "R. 1:1(0) ack 2");
+		app_wait_state(&c, TCP_CLOSE, 0);
+		app_write_fails(&c, EPIPE);
+		expect_counter("resets", i + 1);
+		rule(h, "-t %s -F INPUT", tables[i]);
+		rule(h, "-t filter -A INPUT -m conntrack --ctstate ESTABLISHED");
+	}
+	expect_counter("no_socket", 0);
+}
+
+/* As the README says: not found, and left alone */
+static void ipvs_without_conntrack(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	ipvs_up(h);
+	rule(h, ON_FIN);
+	connect_to_virtual(&c, h);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	peer_expect_nothing(&c, 5000);
+	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+	expect_counter("no_socket", 1);
+	expect_counter("resets", 0);
 }
 
 /*
@@ -418,6 +582,9 @@ int main(void)
 		ON_ALL(output_dnat),
 		ON_ALL(output_dnat_and_owner),
 		ON_ALL(output_dnat_and_snat),
+		ON_ALL(same_port_twice),
+		ON_IPV4(ipvs_with_conntrack), ON_MAPPED(ipvs_with_conntrack),
+		ON_IPV4(ipvs_without_conntrack),
 		ON_ALL(output_redirect),
 		ON_ALL(prerouting_redirect),
 		ON_ALL(input_snat),
