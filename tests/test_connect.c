@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lab: --icount
+ *
+ * A connection that has carried no byte yet is not an idle one: connect() to
+ * a server that accepts and closes at once returns what it returns without a
+ * rule, however the application waits for it.  Such a connection is reset a
+ * second after the FIN if it is as it was.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crowd.h"
+#include "rules.h"
+
+#define PORT		8080
+#define TIMES		200
+#define MS		1000LL
+
+struct local {
+	struct host host;
+	struct sockaddr_storage a;
+	socklen_t len;
+	int listener;
+	pthread_t server;
+};
+
+/* Accepts and closes; ends with the listener */
+static void *close_at_once(void *arg)
+{
+	struct local *l = arg;
+	int fd;
+
+	while ((fd = accept(l->listener, NULL, NULL)) >= 0)
+		close(fd);
+	return NULL;
+}
+
+static void server_starts(struct local *l, enum kind kind)
+{
+	memset(l, 0, sizeof(*l));
+	l->host.kind = kind;
+	crowd_namespace();
+	l->len = host_address(kind, &l->a, "127.0.0.1", "::1", PORT);
+	l->listener = socket(l->a.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(l->listener, (struct sockaddr *)&l->a, l->len),
+			 0);
+	assert_int_equal(listen(l->listener, 4096), 0);
+	assert_int_equal(pthread_create(&l->server, NULL, close_at_once, l),
+			 0);
+}
+
+static void server_ends(struct local *l)
+{
+	shutdown(l->listener, SHUT_RDWR);
+	pthread_join(l->server, NULL);
+	close(l->listener);
+	wait_for(counter("watching") == 0, 130000);
+	counters_add_up();
+}
+
+static int new_socket(const struct local *l, int flags)
+{
+	int fd = socket(l->a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static int connected(const struct local *l, int fd)
+{
+	return connect(fd, (const struct sockaddr *)&l->a, l->len);
+}
+
+static int so_error(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error;
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	return error;
+}
+
+/* The end of file is all that there is */
+static void as_without_a_rule(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	assert_int_equal(so_error(fd), 0);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(p.revents & (POLLERR | POLLHUP), 0);
+	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(so_error(fd), 0);
+	assert_int_equal(socket_state(fd), TCP_CLOSE_WAIT);
+}
+
+static void blocking(struct local *l)
+{
+	for (int i = 0; i < TIMES; i++) {
+		int fd = new_socket(l, 0);
+
+		if (connected(l, fd))
+			peer_fail(NULL, "connect() number %d: %s", i,
+				  strerror(errno));
+		as_without_a_rule(fd);
+		close(fd);
+	}
+}
+
+/* poll() until it can be written to */
+static void polled(struct local *l)
+{
+	for (int i = 0; i < TIMES; i++) {
+		int fd = new_socket(l, SOCK_NONBLOCK);
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+		assert_true(!connected(l, fd) || errno == EINPROGRESS);
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		if (p.revents != POLLOUT)
+			peer_fail(NULL, "poll() number %d: %x, error %d", i,
+				  p.revents, so_error(fd));
+		as_without_a_rule(fd);
+		close(fd);
+	}
+}
+
+/* Begun, and asked for after a while, by SO_ERROR and by a second connect() */
+static void asynchronous(struct local *l)
+{
+	int fd[TIMES], epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event e = { .events = EPOLLOUT };
+
+	for (int i = 0; i < TIMES; i++) {
+		fd[i] = new_socket(l, SOCK_NONBLOCK);
+		e.data.fd = fd[i];
+		assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, fd[i], &e),
+				 0);
+		assert_true(!connected(l, fd[i]) || errno == EINPROGRESS);
+	}
+	sleep_ms(100);
+	for (int i = 0; i < TIMES; i++) {
+		assert_int_equal(epoll_wait(epoll, &e, 1, 5000), 1);
+		assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, e.data.fd,
+					   NULL), 0);
+		if (e.events != EPOLLOUT)
+			peer_fail(NULL, "epoll number %d: %x, error %d", i,
+				  e.events, so_error(e.data.fd));
+	}
+	for (int i = 0; i < TIMES; i++) {
+		if (i % 2) {
+			/* 0 when told of the success, as without a rule */
+			assert_true(!connected(l, fd[i]) || errno == EISCONN);
+		}
+		as_without_a_rule(fd[i]);
+		close(fd[i]);
+	}
+	close(epoll);
+}
+
+/* Without a rule, which is what it is to be like, and with one */
+static void both(enum kind kind, void (*way)(struct local *l))
+{
+	struct local l;
+
+	server_starts(&l, kind);
+	way(&l);
+	rule(&l.host, ON_FIN);
+	way(&l);
+	server_ends(&l);
+}
+
+#define WAYS(way)							\
+static void way##_ipv4(void **state)					\
+{									\
+	(void)state;							\
+	both(IPV4, way);							\
+}									\
+static void way##_ipv6(void **state)					\
+{									\
+	(void)state;							\
+	both(IPV6, way);							\
+}									\
+static void way##_mapped(void **state)					\
+{									\
+	(void)state;							\
+	both(MAPPED, way);							\
+}
+
+WAYS(blocking)
+WAYS(polled)
+WAYS(asynchronous)
+
+/* Not idle, but not wanted either: nothing was written for a second */
+static void reset_after_a_second(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	int64_t start, after;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client_silent(&c, h, 0, host_socket(h));
+	start = now_us();
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	assert_int_equal(app_error(&c), 0);
+	g = peer_expect(&c, "R. 1:1(0) ack 2");
+	after = g->when - start;
+	if (after < 1000 * MS || after > 1000 * MS + timer_slack(1000 * MS))
+		peer_fail(&c, "reset after %lld us", (long long)after);
+	app_write_fails(&c, EPIPE);
+	peer_expect_nothing(&c, 1000);
+	expect_counter("resets", 1);
+}
+
+/* The first request comes in that second: it is sent, and answered by the
+ * peer as it sees fit.
+ */
+static void first_request_in_that_second(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client_silent(&c, h, 0, host_socket(h));
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	sleep_ms(500);
+	app_write(&c, 100);
+	peer_expect(&c, "P. 1:101(100) ack 2");
+	peer_send(&c, ". 2:2(0) ack 101");
+	/* and from here on it is an idle one */
+	peer_expect_within(&c, 500 / 8 + 30, "R. 101:101(0) ack 2");
+	app_write_fails(&c, EPIPE);
+	expect_counter("resets", 1);
+}
+
+/* With a grace there is time enough: nothing is different */
+static void with_a_grace(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
+
+	rule(h, ON_FIN "--grace 100ms");
+	client_silent(&c, h, 0, host_socket(h));
+	start = now_us();
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	g = peer_expect(&c, "R. 1:1(0) ack 2");
+	assert_in_range(g->when - start, 100 * MS, 125 * MS +
+			timer_slack(25 * MS));
+	app_write_fails(&c, EPIPE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(blocking_ipv4),
+		cmocka_unit_test(blocking_ipv6),
+		cmocka_unit_test(blocking_mapped),
+		cmocka_unit_test(polled_ipv4),
+		cmocka_unit_test(polled_ipv6),
+		cmocka_unit_test(polled_mapped),
+		cmocka_unit_test(asynchronous_ipv4),
+		cmocka_unit_test(asynchronous_ipv6),
+		cmocka_unit_test(asynchronous_mapped),
+		ON_ALL(reset_after_a_second),
+		ON_ALL(first_request_in_that_second),
+		ON_IPV4(with_a_grace),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
