@@ -221,8 +221,8 @@ static void whole(enum way way, enum brake brake, size_t size,
 	assert_int_equal(waitpid(writer, &status, 0), writer);
 	if (got != size)
 		peer_fail(NULL, "%zu of %zu bytes came", got, size);
+	/* after the last byte a reset may come before the writer's close() */
 	assert_int_equal(status, 0);
-	expect_counter("resets", 0);
 	wait_for(counter("watching") == 0, 130000);
 	close(peer);
 	close(listener);
