@@ -4,8 +4,10 @@
 import struct
 from collections import namedtuple
 
-# Time in ms; out: to port 80, and port is the other one; flags as "FIN ACK";
-# data and bytes: lengths of the payload and of the IP packet
+PORTS = (80, 443)
+
+# Time in ms; out: to a server's port, and port is the other one; flags as
+# "FIN ACK"; data and bytes: lengths of the payload and of the IP packet
 Segment = namedtuple("Segment", "time out port flags data bytes seq")
 
 
@@ -24,7 +26,7 @@ def capture(path):
         flags = " ".join(name for bit, name in
                          ((2, "SYN"), (1, "FIN"), (4, "RST"), (16, "ACK"))
                          if tcp[13] & bit)
-        yield Segment(sec * 1000 + usec / 1000, dport == 80,
-                      sport if dport == 80 else dport, flags, data, total,
+        yield Segment(sec * 1000 + usec / 1000, dport in PORTS,
+                      sport if dport in PORTS else dport, flags, data, total,
                       seq)
         at += 16 + size
