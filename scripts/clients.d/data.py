@@ -157,22 +157,16 @@ class Rsyslog:
 
 
 class Logging(Rsyslog):
-    """Python's SysLogHandler over TCP, which does not look"""
+    """Python's SocketHandler, sending lines: it neither looks nor tells, and
+    makes a new connection for the message after an error"""
 
     def __init__(self):
         import logging.handlers
-        import socket
-        handler = logging.handlers.SysLogHandler(
-            (HOST, 80), socktype=socket.SOCK_STREAM)
-        handler.append_nul = False
-        handler.handleError = self.failed
+        handler = logging.handlers.SocketHandler(HOST, 80)
+        handler.makePickle = lambda record: record.getMessage().encode()
         self.log = logging.getLogger()
         self.log.addHandler(handler)
         self.log.setLevel("INFO")
-
-    @staticmethod
-    def failed(record):
-        raise sys.exc_info()[1]
 
     def write(self, n):
         self.log.info("message %d\n", n)
