@@ -187,11 +187,9 @@ stop_pgcrash()
 
 serve_redis()
 {
-	cd /run
-	start server redis-server --port 80 --bind "$host" --save '3600 1' \
+	start server redis-server --dir /run --port 80 --bind "$host" --save '3600 1' \
 		--protected-mode no >/run/redis.log
 	redis=$!
-	cd - >/dev/null
 }
 
 again_redis()
