@@ -4,7 +4,7 @@
 #
 # From "my service has 20,000 sockets in CLOSE_WAIT" to the rule and the proof
 # that it works: the README's commands, in its order, with a server that never
-# closes.  Runs as root in a guest of the lab; prints TAP.
+# reads nor closes.  Runs as root in a guest of the lab; prints TAP.
 set -eu
 
 n=0
@@ -53,7 +53,7 @@ sysctl -qw net.ipv4.tcp_max_syn_backlog=4096 net.core.somaxconn=4096
 # a client's end that waits for the server's FIN goes without a RST
 sysctl -qw net.ipv4.tcp_fin_timeout=120
 
-# Leaves every connection open that its client has closed
+# Leaves every connection open that its client has closed, its request unread
 python3 -c '
 import socket
 listener = socket.create_server(("", 8080), backlog=4096)
@@ -72,11 +72,21 @@ import socket, sys
 for i in range(int(sys.argv[1])):
     while True:
         try:
-            socket.create_connection(("127.0.0.1", 8080)).close()
+            conn = socket.create_connection(("127.0.0.1", 8080))
             break
         except ConnectionRefusedError:
             pass    # the server is only starting
+    conn.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+    conn.close()
 ' "$1"
+}
+
+# lengths of the queues, processes: what all sockets in CLOSE_WAIT have
+what_they_have()
+{
+	ss -Htnp state close-wait '( sport = :8080 )' |
+		awk '{ print $1, $2, $5 ~ /python3/ ? "python3" : "nobody" }' |
+		sort -u
 }
 
 clients $many
@@ -84,6 +94,8 @@ wait_for $many in_close_wait
 ss -Htn state close-wait | awk '{ sub(/.*:/, "", $3); print $3 }' |
 	sort | uniq -c | sort -rn | head -3 >"$tmp/ports"
 result "the port that stands out" "$(xargs <"$tmp/ports")" "$many 8080"
+
+result "what they have" "$(what_they_have)" "28 0 python3"
 
 rule="INPUT -p tcp --dport 8080 --tcp-flags FIN FIN -j HALFRST --grace 5m"
 # shellcheck disable=SC2086 # words
