@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# slow: other people's tests, each three times
+#
+# Other people's tests as bystanders: without a rule, with a catch-all rule of
+# grace 10m and with one of grace 0. With 10m no test may change; those that
+# change with 0 are in tests/peers/expected. Runs on the host, boots guests;
+# prints TAP. Leaves a table, host_peers.md, beside its output. PEERS="python
+# libuv" runs these suites only.
+set -eu
+
+cd "$(dirname "$0")/.."
+row=${ROW:-bookworm}
+here=$PWD/build/peers/$row/passes
+table=build/check/$row/host_peers.md
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+peers_modules=()	# all
+. tests/tap.sh
+. tests/peers/suites.sh
+
+suitable
+if [ -n "$why" ]; then
+	echo "1..0 # SKIP $why"
+	exit 0
+fi
+[ -n "${ROW:-}" ] || scripts/lab build "$row"
+mkdir -p "$here" "$(dirname "$table")"
+{
+	echo "Linux $(cat "build/lab/$row/release"), $(date -I)"
+	echo
+	echo '| suite | tests | without | grace 0 | grace 10m |'
+	echo '|---|---|---|---|---|'
+} >"$table"
+for name in ${PEERS:-selftests python go libevent libuv}; do
+	suite "$name"
+done
+echo "1..$n"
+[ $failed -eq 0 ]
