@@ -50,7 +50,7 @@ built()
 # part as well: one call has an argument more than the function.
 selftests()
 {
-	local tests=tools/testing/selftests headers=$here/out f
+	local tests=tools/testing/selftests f
 
 	mkdir -p "$here/out/ssl" "$here/install/mptcp" &&
 	cp -R /usr/include/openssl "$here/out/ssl" &&
@@ -133,7 +133,7 @@ libevent()
 
 libuv()
 {
-	(cp -a "$source" "$here/src" && cd "$here/src" && sh autogen.sh) &&
+	(cp -a "$source" "$here/src" && cd "$here/src" && sh autogen.sh) || return
 	# shellcheck disable=SC2016 # expanded in the chroot
 	beside "$here/src" sh -ec 'cd /mnt && ./configure --disable-shared &&
 		make -j"$(nproc)" test/run-tests' &&

@@ -2,9 +2,9 @@
 # shellcheck shell=bash
 #
 # Other people's tests as bystanders. To be sourced, after tests/tap.sh, by a
-# host_*.sh that has $row.
-
-peers_packages=()	# what a guest's user space has in addition
+# host_*.sh that has $row, $here (a folder), $table (a file) and peers_modules
+# (those of Python's modules that are wanted, or none for all).
+# shellcheck disable=SC2034,SC2154 # shared with who sources it
 
 # suitable: sets $why if the row is not for these tests
 suitable()
@@ -72,7 +72,7 @@ suite()
 
 	check "$suite runs, and the kernel says nothing" \
 		passes "$suite" "$here/$suite" none 10m 0
-	[ $failed -eq "$before" ] || return 0
+	[ "$failed" -eq "$before" ] || return 0
 	for grace in 10m 0; do
 		check "$suite, grace $grace: it ran to its end" \
 			compared "$suite" ran $grace
@@ -84,7 +84,7 @@ suite()
 	check "$suite, grace 10m: no test changes" compared "$suite" changes 10m
 	check "$suite, grace 0: those that are known to change" \
 		compared "$suite" changes 0
-	if [ $failed -ne "$before" ]; then
+	if [ "$failed" -ne "$before" ]; then
 		check "$suite without a rule: no test changes" steady "$suite"
 	fi
 	compared "$suite" row "$(cat "build/peers/$row/$suite/is")" >>"$table"

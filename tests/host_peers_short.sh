@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: the long form has the other rows
+#
+# host_peers.sh's short form: those of Python's modules that take least, as
+# bystanders. Runs on the host, boots a guest; prints TAP.
+set -eu
+
+cd "$(dirname "$0")/.."
+row=${ROW:-bookworm}
+here=$PWD/build/peers/$row/passes
+table=build/check/$row/host_peers_short.md
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+# shellcheck disable=SC2034 # for the file below
+peers_modules=(socketserver ftplib poplib telnetlib)
+. tests/tap.sh
+. tests/peers/suites.sh
+
+suitable
+if [ -n "$why" ]; then
+	echo "1..0 # SKIP $why"
+	exit 0
+fi
+if [ -n "${HALFRST_LONG:-}" ]; then
+	echo '1..0 # SKIP host_peers.sh has these as well'
+	exit 0
+fi
+[ -n "${ROW:-}" ] || scripts/lab build "$row"
+mkdir -p "$here" "$(dirname "$table")"
+suite python_short
+echo "1..$n"
+[ $failed -eq 0 ]
