@@ -32,8 +32,7 @@ built()
 {
 	local key
 
-	# this file says how
-	key="$1, $(sha256sum <tests/peers/build.sh)"
+	key="$1, $(declare -f "$2" configured | sha256sum)"
 	[ "$key" = "$(cat "$here/built" 2>/dev/null)" ] && return
 	rm -rf "$here/built" "$here/install" "$here/src" "$here/out"
 	mkdir "$here/install"

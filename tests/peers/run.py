@@ -10,6 +10,7 @@ run.py SUITE FOLDER RESULTS     FOLDER is what build.sh made; RESULTS gets a
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 QUIET = 150
 
 # The kernel's selftests that have TCP in them. Those of mptcp make networks
-# with delays, losses and reordering of their own.
+# with delays, losses and reordering; not random ones here.
+LINE = "-d 5 -l 0.5% -r '25% 50% gap 5' -e tso -f 300000"
 SELFTESTS = [
     "tls", "tcp_mmap", "tcp_inq",
     "msg_zerocopy.sh",
@@ -33,9 +35,9 @@ SELFTESTS = [
     "so_incoming_cpu", "so_netns_cookie", "so_txtime.sh",
     "sk_bind_sendto_listen", "sk_connect_zero_addr", "sk_so_peek_off",
     "tcp_fastopen_backup_key.sh",
-    "mptcp/mptcp_sockopt.sh", "mptcp/mptcp_connect.sh",
-    "mptcp/mptcp_connect.sh -m mmap", "mptcp/mptcp_connect.sh -m sendfile",
-    "mptcp/mptcp_connect.sh -C",
+    "mptcp/mptcp_sockopt.sh", f"mptcp/mptcp_connect.sh -t {LINE}",
+    f"mptcp/mptcp_connect.sh -m mmap {LINE}",
+    f"mptcp/mptcp_connect.sh -m sendfile -C {LINE}",
 ]
 
 # Python's modules about sockets and servers, those that there are
@@ -132,7 +134,8 @@ def tap(line):
 
 def selftests(folder, results):
     for test in SELFTESTS:
-        program, *args = test.split()
+        program, *args = shlex.split(test)
+        test = test.removesuffix(LINE).strip()
         cwd = os.path.join(folder, os.path.dirname(program))
         program = os.path.basename(program)
         if not os.path.exists(os.path.join(cwd, program)):
