@@ -3,10 +3,35 @@
 # make                     the module for the running kernel, and the extension
 # make KDIR=/path/to/build ... for the kernel whose build folder that is
 # make install             DESTDIR= is honoured; uninstall takes it back
+# make LLVM=1 ...          with clang, as the kernel was built; LLVM=-16 and
+#                          LLVM=/path/ as in the kernel's own Makefile
 # make kmi-symbols         what the module needs of the kernel, as a symbol list
 #                          of Android's GKI
+# make ddk-defines         what Kleaf's ddk_module() has to be told about the
+#                          kernel; KDIR may be a source tree
 # make demo|check|bench    see the scripts of these names
 # make deb                 Debian packages, in build/deb
+#
+# make KERNEL_SRC=... M=... O=... [modules|modules_install|clean]
+#                          handed on to the kernel's make: so call Android's
+#                          Kleaf and build.sh
+
+ifneq ($(KERNEL_SRC),)
+
+M		?= $(CURDIR)
+
+modules modules_install:
+	$(MAKE) -C $(KERNEL_SRC) M=$(M) $@
+
+# The kernel's own clean walks everything below M, see below
+clean:
+	$(MAKE) -C $(KERNEL_SRC) M=$(M)/kmod $@
+	cd $(or $(O),$(KERNEL_SRC)) && cd $(M) && rm -f modules.order \
+		Module.symvers .modules.order.cmd .Module.symvers.cmd
+
+.PHONY: modules modules_install clean
+
+else
 
 KDIR		?= /lib/modules/$(shell uname -r)/build
 PKG_CONFIG	?= pkg-config
@@ -14,17 +39,29 @@ MANDIR		?= /usr/share/man
 INSTALL		?= install
 DEPMOD		?= depmod
 CFLAGS		?= -O2 -g
-ifeq ($(origin CC),default)
-CC		:= $(CROSS_COMPILE)gcc
+ifneq ($(LLVM),)
+llvm		= $(filter %/,$(LLVM))$(1)$(filter -%,$(LLVM))
+COMPILER	:= $(call llvm,clang)
+ifneq ($(CROSS_COMPILE),)
+COMPILER	+= --target=$(notdir $(CROSS_COMPILE:%-=%))
 endif
+NM		?= $(call llvm,llvm-nm)
+else
+COMPILER	:= $(CROSS_COMPILE)gcc
 NM		?= $(CROSS_COMPILE)nm
+endif
+ifeq ($(origin CC),default)
+CC		:= $(COMPILER)
+endif
 
 # What uname -r will say: Debian's include/config/kernel.release differs
 UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
 REL		= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(UTSRELEASE))
 RELDIR		= $(DESTDIR)/lib/modules/$(REL)
 XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
-MODULE		:= kmod/xt_HALFRST.ko
+# The first one is always built
+MODULES		:= kmod/xt_HALFRST.ko
+BUILT		:= $$(ls $(MODULES) 2>/dev/null)
 EXT		:= xtables-ext/libxt_HALFRST.so
 MAN		:= xtables-ext/libxt_HALFRST.man
 
@@ -44,7 +81,8 @@ $(EXT): xtables-ext/libxt_HALFRST.c kmod/xt_HALFRST.h | have-xtables
 install: install-modules install-ext
 
 install-modules: modules
-	$(INSTALL) -D -m 644 $(MODULE) $(RELDIR)/updates/xt_HALFRST.ko
+	$(INSTALL) -d $(RELDIR)/updates
+	$(INSTALL) -m 644 $(BUILT) $(RELDIR)/updates
 	$(DEPMOD) $(if $(DESTDIR),-b $(DESTDIR)) $(REL)
 
 install-ext: ext
@@ -54,7 +92,7 @@ install-ext: ext
 # depmod's index files are ours to remove where no other module is: in a
 # staging folder.
 uninstall: have-headers have-xtables
-	rm -f $(RELDIR)/updates/xt_HALFRST.ko \
+	rm -f $(MODULES:kmod/%=$(RELDIR)/updates/%) \
 		$(DESTDIR)$(XTLIBDIR)/libxt_HALFRST.so \
 		$(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8
 	if [ -d $(RELDIR)/updates ]; then \
@@ -76,11 +114,37 @@ clean:
 		kmod/modules.order
 	rm -rf .tmp_versions
 
-# The undefined symbols, and nothing else on stdout
-kmi-symbols:
-	@$(MAKE) modules >&2
-	@echo '[abi_symbol_list]'
-	@$(NM) -u $(MODULE) | awk '{ print "  " $$NF }' | LC_ALL=C sort -u
+# The undefined symbols, and nothing else on stdout. It is there for kernels
+# that lack some: modpost only warns. An older module must not be taken for
+# this one.
+kmi-symbols: have-headers
+	@! grep -qsx 'CONFIG_NETFILTER_XT_TARGET_HALFRST=y' \
+		$(KDIR)/include/config/auto.conf || { \
+		echo "$(KDIR): HALFRST is built into this kernel (=y), there is" \
+			"no module that a symbol list would be for" >&2; \
+		exit 1; }
+	@rm -f $(MODULES)
+	@$(MAKE) KBUILD_MODPOST_WARN=1 modules >&2
+	@[ -e $(firstword $(MODULES)) ] || { \
+		echo "$(KDIR): no $(firstword $(MODULES)) was built" >&2; \
+		exit 1; }
+	@symbols=$$($(NM) $(BUILT)) || { \
+		echo "$(NM): cannot read the module" >&2; exit 1; }; \
+	echo '[abi_symbol_list]'; \
+	echo "$$symbols" | awk ' \
+		NF == 2 && $$1 ~ /^[Uvw]$$/ { wanted[$$2] } \
+		NF == 3 { defined[$$3] } \
+		END { for (s in wanted) if (!(s in defined)) print "  " s }' | \
+		LC_ALL=C sort
+
+# What kmod/Kbuild finds out by itself, as a line of Starlark
+ddk-defines:
+	@[ -e $(KDIR)/include/net/sock.h ] || { \
+		echo "$(KDIR): no kernel source there" >&2; exit 1; }
+	@$(MAKE) -s --no-print-directory -f kmod/Kbuild srctree=$(KDIR) \
+		--eval 'defines: ; @echo $$(patsubst -D%,%,$$(ccflags-y))' \
+		defines | sed -e 's/[^ ][^ ]*/"&"/g' -e 's/ /, /g' \
+		-e 's/.*/local_defines = [&],/'
 
 demo check bench:
 	./scripts/$@
@@ -111,4 +175,6 @@ have-xtables:
 		exit 1; }
 
 .PHONY: all modules ext install install-modules install-ext uninstall clean \
-	demo check bench deb have-headers have-xtables
+	kmi-symbols ddk-defines demo check bench deb have-headers have-xtables
+
+endif
