@@ -446,8 +446,10 @@ static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
 			halfrst_begin(w, sk, info);
 		}
 		halfrst_prefer(w, info);
-		if (!w->begun)
+		if (!w->begun) {
 			w->since = tcp_jiffies32;
+			w->active = w->since;
+		}
 		w->due = tcp_jiffies32;
 		mod_timer(&w->timer, jiffies);
 	}
