@@ -7,7 +7,11 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "host.h"
 #include "rules.h"
@@ -15,6 +19,7 @@
 #define MS		1000LL
 #define SECOND		(1000 * MS)
 #define RST_ACK		0x14
+#define TRACING		"/sys/kernel/tracing/"
 
 static int64_t reset_time(struct conn *c, int64_t patience)
 {
@@ -257,6 +262,49 @@ static void acknowledged_never(void **state)
 	app_write_fails(&c, ETIMEDOUT);
 }
 
+/* How often a timer of the module's has run since the trace was emptied */
+static int timers_run(void)
+{
+	FILE *f = fopen(TRACING "trace", "re");
+	char line[512];
+	int n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "timer_expire_entry:") &&
+		     strstr(line, "function=halfrst_");
+	fclose(f);
+	return n;
+}
+
+/* Whoever waits for long is looked at rarely, however short the grace is: a
+ * quarter of it each time would be 6000 looks in a minute.  What is counted are
+ * timers that ran, of which there are several for a long wait.
+ */
+static void looked_at_rarely(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+	int looks;
+
+	if (access(TRACING "events/timer/timer_expire_entry/enable", W_OK)) {
+		print_message("# this kernel does not trace timers\n");
+		skip();
+	}
+	rule(h, ON_FIN "--grace 40ms");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	app_write(&c, 100);
+	set(TRACING "events/timer/timer_expire_entry/enable", "1");
+	close(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	let_repeat(&c, 60 * SECOND);
+	set(TRACING "events/timer/timer_expire_entry/enable", "0");
+	looks = timers_run();
+	print_message("# %d timers in 60 s\n", looks);
+	expect_counter("watching", 1);
+	assert_in_range(looks, 1, 1000);
+}
+
 static void answered_with_rst(void **state)
 {
 	struct host *h = *state;
@@ -377,6 +425,7 @@ int main(void)
 		ON_ALL(acknowledged_late),
 		ON_ALL(acknowledged_after_fin),
 		ON_ALL(acknowledged_never),
+		ON_IPV4(looked_at_rarely),
 		ON_ALL(answered_with_rst),
 		ON_ALL(window_closed),
 		ON_ALL(let_go_after_100ms),
