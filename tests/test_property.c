@@ -3,7 +3,9 @@
  *
  * Promise 2 at random: over a bad line (delay, loss, reordering, duplicates),
  * whatever the sizes, buffers, pauses and reads, the application reads every
- * byte that the peer sent, then the end of file, and is never reset before.
+ * byte that the peer sent, then the end of file.  Without a grace it is never
+ * reset before; with one that is shorter than its pauses it is, and reads on.
+ * The last bytes of a TLS peer are an alert that it reads after the reset.
  */
 
 #include <errno.h>
@@ -22,8 +24,14 @@
 #define AT_ONCE		40
 #define BAD_LINE	"delay 5ms 3ms loss 2% duplicate 2% reorder 10%"
 
+/* The smallest that TLS 1.3 has */
+static const uint8_t alert[24] = { 23, 3, 3, 0, 19, 0xca, 0xfe };
+
 struct experiment {
 	struct link link;
+	bool grace;
+	bool tls;
+	atomic_int early;	/* reset with bytes unread */
 	int listener;
 	int connections;
 	atomic_int next;
@@ -143,6 +151,9 @@ static void *serve(void *arg)
 		sent += n;
 		pause_now_and_then(&p.seed, 300);
 	}
+	if (s.e->tls && send(s.fd, alert, sizeof(alert), MSG_NOSIGNAL) !=
+			sizeof(alert))
+		flop(s.e, number, "the peer could not say goodbye");
 	close(s.fd);
 	return NULL;
 }
@@ -173,7 +184,7 @@ static void use(struct experiment *e, uint32_t number)
 {
 	struct plan p = plan_of(number, 0x6e656172);
 	uint8_t buffer[8192];
-	uint32_t got = 0;
+	uint32_t got = 0, most;
 	int fd, state;
 	ssize_t n;
 
@@ -192,10 +203,18 @@ static void use(struct experiment *e, uint32_t number)
 	do {
 		/* Only the reset closes a socket that nobody closed */
 		state = socket_state(fd);
-		if (state == TCP_CLOSE && got < p.size)
-			flop(e, number, "reset with bytes unread");
-		n = recv(fd, buffer, 1 + chance(&p.seed) %
-			 (chance(&p.seed) % 4 ? 4000 : 7), 0);
+		if (state == TCP_CLOSE && got < p.size) {
+			atomic_fetch_add(&e->early, 1);
+			if (!e->grace)
+				flop(e, number, "reset with bytes unread");
+		}
+		most = 1 + chance(&p.seed) % (chance(&p.seed) % 4 ? 4000 : 7);
+		/* nobody asks for the alert */
+		if (e->tls && most > p.size - got)
+			most = p.size - got;
+		if (!most)
+			break;
+		n = recv(fd, buffer, most, 0);
 		if (n < 0)
 			flop(e, number, "read");
 		for (ssize_t i = 0; i < n; i++)
@@ -208,6 +227,15 @@ static void use(struct experiment *e, uint32_t number)
 	} while (n > 0 && !failed(e));
 	if (got != p.size)
 		flop(e, number, "bytes are missing");
+	if (e->tls && !failed(e)) {
+		if (!wait_until(socket_state(fd) == TCP_CLOSE, 200000))
+			flop(e, number, "not reset for an alert");
+		if (recv(fd, buffer, sizeof(buffer), 0) != sizeof(alert) ||
+		    memcmp(buffer, alert, sizeof(alert)))
+			flop(e, number, "the alert is lost");
+		if (recv(fd, buffer, sizeof(buffer), 0))
+			flop(e, number, "no end of file behind the alert");
+	}
 
 	if (chance(&p.seed) % 4 == 0 && socket_state(fd) != TCP_CLOSE) {
 		/* may still be beaten by the reset: counted by neither */
@@ -232,15 +260,17 @@ static void *use_some(void *arg)
 	return NULL;
 }
 
-static void experiment(enum kind kind)
+static void experiment(enum kind kind, int connections, bool grace, bool tls)
 {
 	pthread_t users[AT_ONCE], peer;
 	struct experiment e = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	unsigned long resets, closed;
 
-	e.connections = how_often(700, 7000);
+	e.connections = connections;
+	e.grace = grace;
+	e.tls = tls;
 	link_open(&e.link, kind, BAD_LINE);
-	link_rule(&e.link, ON_FIN);
+	link_rule(&e.link, grace ? ON_FIN "--grace 40ms" : ON_FIN);
 	e.listener = link_listen_far(&e.link, PORT);
 	assert_int_equal(pthread_create(&peer, NULL, accept_all, &e), 0);
 	for (int i = 0; i < AT_ONCE; i++)
@@ -257,8 +287,10 @@ static void experiment(enum kind kind)
 	counters_add_up();
 	resets = counter("resets");
 	closed = atomic_load(&e.closed);
-	printf("# %d connections, %lu reset, %lu closed by the application\n",
-	       e.connections, resets, closed);
+	printf("# %d connections, %lu reset, %d with bytes unread, %lu closed by the application\n",
+	       e.connections, resets, atomic_load(&e.early), closed);
+	if (grace)
+		assert_true(atomic_load(&e.early) > 0);
 	assert_in_range(resets, e.connections - closed, e.connections);
 	close(e.listener);
 	link_close(&e.link);
@@ -267,19 +299,31 @@ static void experiment(enum kind kind)
 static void every_byte_ipv4(void **state)
 {
 	(void)state;
-	experiment(IPV4);
+	experiment(IPV4, how_often(700, 7000), false, false);
 }
 
 static void every_byte_ipv6(void **state)
 {
 	(void)state;
-	experiment(IPV6);
+	experiment(IPV6, how_often(700, 7000), false, false);
 }
 
 static void every_byte_mapped(void **state)
 {
 	(void)state;
-	experiment(MAPPED);
+	experiment(MAPPED, how_often(700, 7000), false, false);
+}
+
+static void pauses_longer_than_the_grace(void **state)
+{
+	(void)state;
+	experiment(IPV4, how_often(300, 7000), true, false);
+}
+
+static void close_notify(void **state)
+{
+	(void)state;
+	experiment(IPV6, how_often(300, 7000), false, true);
 }
 
 int main(void)
@@ -288,6 +332,8 @@ int main(void)
 		cmocka_unit_test(every_byte_ipv4),
 		cmocka_unit_test(every_byte_ipv6),
 		cmocka_unit_test(every_byte_mapped),
+		cmocka_unit_test(pauses_longer_than_the_grace),
+		cmocka_unit_test(close_notify),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
