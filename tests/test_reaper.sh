@@ -331,6 +331,7 @@ queues()
 # keep WHAT OPTIONS: the second server, with its clients in the background
 keep()
 {
+	: >"$tmp/run"
 	hosts "$2"
 	ip netns exec back python3 "$tmp/keeper.py" "$1" &
 	server=$!
