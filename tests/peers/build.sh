@@ -108,7 +108,7 @@ go_tests()
 	done
 	# what they read
 	mkdir "$here/install/src" &&
-	(cd "$root/src/" && find -L net crypto/tls crypto/testdata \
+	(cd "$root/src/" && find -L net crypto/tls testdata \
 		-type f 2>/dev/null | cpio --quiet -pLd "$here/install/src")
 }
 

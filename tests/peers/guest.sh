@@ -44,6 +44,9 @@ esac
 END
 chmod 755 /tmp/bin/ip
 
+# certificates of Go 1.19's tests were good until 2025 began
+[ "$suite" != go ] || date -s 2024-06-01 >/dev/null
+
 n=0
 for pass; do
 	n=$((n + 1))
