@@ -34,7 +34,7 @@ if [ -n "${ROW:-}" ]; then
 else
 	scripts/lab build "$row"
 fi
-scripts/lab install gcc libcmocka-dev make python3 rsync tar
+scripts/lab install binutils gcc libcmocka-dev make python3 rsync tar
 source=$(scripts/kernel --source 6.1) || whole 'no linux-source-6.1 here'
 mkdir -p "$here"
 exec 9>"$here/lock"
@@ -120,6 +120,25 @@ inner()
 	parsed "$here/ktap.$1"
 }
 
+# For a device with no library at all, and cmocka of our own making
+static()
+{
+	local out=$here/static cmocka
+
+	cmocka=$(scripts/static-cmocka "$arch") && rm -rf "$out" &&
+	mkdir "$out" && nice make -s -j"$(nproc)" \
+		-C "$here/tree/tools/testing/selftests" O="$out" \
+		TARGETS=net/halfrst CMOCKA="$cmocka" || return
+	for t in tests/test_*.c; do
+		t=$out/net/halfrst/$(basename "$t" .c)
+		echo "$t"
+		readelf -l "$t" >"$here/headers" || return
+		! grep -q INTERP "$here/headers" || return
+	done
+	ends 1 fails 0 -static -I"$cmocka/include" -L"$cmocka" &&
+	ends 0 skips 0 -static -I"$cmocka/include" -L"$cmocka"
+}
+
 # A program with four failures, which is a failure, and one with none
 cat >"$here/four.c" <<'EOC'
 #include <stdarg.h>
@@ -158,12 +177,12 @@ int main(void)
 }
 EOC
 
-# ends STATUS TEST WHOLE
+# ends STATUS TEST WHOLE [FLAG...]
 ends()
 {
 	local rc=0
 
-	gcc -D_GNU_SOURCE -DTEST="$2" -DWHOLE="$3" -o "$here/four" \
+	gcc -D_GNU_SOURCE -DTEST="$2" -DWHOLE="$3" "${@:4}" -o "$here/four" \
 		"$here/four.c" tests/kselftest/tap.c -lcmocka || return
 	"$here/four" >"$here/four.out" || rc=$?
 	cat "$here/four.out"
@@ -174,6 +193,7 @@ check 'four failures are not taken for a skip' ends 1 fails 0
 check 'what cmocka skips is no failure' ends 0 skips 0
 check 'a test that skips itself says so' ends 4 fails 1
 check 'make install builds them out of a grafted tree' installed
+check 'each of them without any library' static
 check 'run_kselftest.sh runs them in a guest' runs
 check 'each of them passed' outer
 check "the kernel's parser takes the runner's KTAP" parsed "$here/ktap"
