@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# make                     the module for the running kernel, and the extension
+# make                     the modules for the running kernel, and the extension
 # make KDIR=/path/to/build ... for the kernel whose build folder that is
 # make install             DESTDIR= is honoured; uninstall takes it back
 # make LLVM=1 ...          with clang, as the kernel was built; LLVM=-16 and
 #                          LLVM=/path/ as in the kernel's own Makefile
-# make kmi-symbols         what the module needs of the kernel, as a symbol list
+# make kmi-symbols         what the modules need of the kernel, as a symbol list
 #                          of Android's GKI
 # make ddk-defines         what Kleaf's ddk_module() has to be told about the
 #                          kernel; KDIR may be a source tree
@@ -59,8 +59,8 @@ UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
 REL		= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(UTSRELEASE))
 RELDIR		= $(DESTDIR)/lib/modules/$(REL)
 XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
-# The first one is always built
-MODULES		:= kmod/xt_HALFRST.ko
+# The first one is always built, the other one where there is conntrack
+MODULES		:= kmod/xt_HALFRST.ko kmod/nf_conntrack_halfrst.ko
 BUILT		:= $$(ls $(MODULES) 2>/dev/null)
 EXT		:= xtables-ext/libxt_HALFRST.so
 MAN		:= xtables-ext/libxt_HALFRST.man

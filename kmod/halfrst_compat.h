@@ -12,6 +12,9 @@
 #include <net/inet_hashtables.h>
 #include <net/inet6_hashtables.h>
 #include <net/tcp.h>
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+#include <net/netfilter/nf_conntrack_helper.h>
+#endif
 
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
 /* The lookups take the namespace's hash table as an argument until they find
@@ -148,5 +151,80 @@ static inline bool halfrst_signed(const struct sock *sk)
 #endif
 	return false;
 }
+
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+/**
+ * halfrst_helper_init - prepare a conntrack helper for TCP
+ * @helper: what to prepare
+ * @name: its name, of IPv4 and IPv6
+ * @number: from 0 to 255, another one for each
+ * @policy: about expectations
+ * @help: function to call
+ *
+ * Where helpers have a port it is one of no family: conntrack wants it to be
+ * unique, and old ones can be told to assign a helper to it by themselves,
+ * which it must never be.
+ *
+ * Context: process context.
+ */
+static inline void
+halfrst_helper_init(struct nf_conntrack_helper *helper, const char *name,
+		    u8 number, const struct nf_conntrack_expect_policy *policy,
+		    int (*help)(struct sk_buff *skb, unsigned int protoff,
+				struct nf_conn *ct,
+				enum ip_conntrack_info ctinfo))
+{
+#ifdef HALFRST_HAVE_HELPER_PORT
+	nf_ct_helper_init(helper, NFPROTO_UNSPEC, IPPROTO_TCP, name, number,
+			  number, number, policy, 0, help, NULL, THIS_MODULE);
+#else
+	nf_ct_helper_init(helper, NFPROTO_UNSPEC, IPPROTO_TCP, name, policy, 0,
+			  help, NULL, THIS_MODULE);
+#endif
+}
+
+/**
+ * halfrst_helpers_register - let conntrack know helpers
+ * @helpers: these
+ * @n: how many there are
+ * @registered: receives where conntrack has them: in copies or as they are
+ *
+ * Context: process context.
+ * Return: 0, or an error and none of them is known.
+ */
+static inline int
+halfrst_helpers_register(struct nf_conntrack_helper *helpers, unsigned int n,
+			 struct nf_conntrack_helper **registered)
+{
+#ifdef HALFRST_HAVE_HELPER_COPY
+	return nf_conntrack_helpers_register(helpers, n, registered);
+#else
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		registered[i] = &helpers[i];
+	return nf_conntrack_helpers_register(helpers, n);
+#endif
+}
+
+/**
+ * halfrst_helpers_unregister - take back what halfrst_helpers_register() did
+ * @helpers: the same
+ * @n: the same
+ * @registered: the same
+ *
+ * Context: process context; waits until none of them is running.
+ */
+static inline void
+halfrst_helpers_unregister(struct nf_conntrack_helper *helpers, unsigned int n,
+			   struct nf_conntrack_helper **registered)
+{
+#ifdef HALFRST_HAVE_HELPER_COPY
+	nf_conntrack_helpers_unregister(registered, n);
+#else
+	nf_conntrack_helpers_unregister(helpers, n);
+#endif
+}
+#endif
 
 #endif /* _HALFRST_COMPAT_H */
