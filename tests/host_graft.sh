@@ -6,7 +6,7 @@
 # scripts/graft on real kernel trees: in, again, out, as a patch, and where it
 # must refuse; what the kernel's own tools say about the grafted files; with
 # HALFRST_LONG=1 such kernels are built, booted and tested, HALFRST built in
-# and as a module. Runs on the host; prints TAP.
+# and as a module, by gcc and by clang with CFI. Runs on the host; prints TAP.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -320,9 +320,11 @@ if [ "$row" = bookworm ]; then
 	done
 fi
 for version in $versions; do
-	for kind in builtin module; do
-		kernel=$kind-$version
+	for kind in builtin module builtin-cfi module-cfi; do
+		case $version:$kind in 6.1:*-cfi) continue ;; esac
+		kernel=${kind%-cfi}-$version
 		[ "$row" = bookworm ] || kernel+=-arm64
+		kernel+=${kind#"${kind%-cfi}"}
 		if [ -z "${HALFRST_LONG:-}" ]; then
 			skip "$kernel: boots and passes the tests" \
 				'takes hours; HALFRST_LONG=1 or --long'
