@@ -59,9 +59,9 @@ UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
 REL		= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(UTSRELEASE))
 RELDIR		= $(DESTDIR)/lib/modules/$(REL)
 XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
-# The first one is always built, the other one where there is conntrack
+# The first one is always built, the other one for a kernel with conntrack
 MODULES		:= kmod/xt_HALFRST.ko kmod/nf_conntrack_halfrst.ko
-BUILT		:= $$(ls $(MODULES) 2>/dev/null)
+BUILT		:= $$(sed 's,.*kmod/,kmod/,; s,\.k*o$$,.ko,' modules.order)
 EXT		:= xtables-ext/libxt_HALFRST.so
 MAN		:= xtables-ext/libxt_HALFRST.man
 

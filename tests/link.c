@@ -138,9 +138,9 @@ int link_connect_far(const struct link *l, uint16_t port)
 	return fd;
 }
 
-void link_rule(const struct link *l, const char *rule)
+void link_rule(const struct link *l, const char *text)
 {
 	const struct host h = { .kind = l->kind };
 
-	run("%s -w %s", front_end(&h), rule);
+	rule(&h, "%s", text);
 }

@@ -34,6 +34,6 @@ int link_connect_near(const struct link *l, uint16_t port);
 int link_connect_far(const struct link *l, uint16_t port);
 
 /* Rules for the near end */
-void link_rule(const struct link *l, const char *rule);
+void link_rule(const struct link *l, const char *text);
 
 #endif /* LINK_H */

@@ -46,6 +46,94 @@ void skip_without(const char *module)
 	skip();
 }
 
+bool by_helper(void)
+{
+	const char *by = getenv("HALFRST_BY");
+
+	return by && !strcmp(by, "helper");
+}
+
+void skip_by_helper(const char *why)
+{
+	if (!by_helper())
+		return;
+	print_message("# by helper: %s\n", why);
+	skip();
+}
+
+/* The helper that has these options of the target, or NULL */
+static const char *helper_of(const char *options)
+{
+	static const char *const helpers[][2] = {
+		{ "",			"halfrst" },
+		{ "--grace 1s",		"halfrst-1s" },
+		{ "--grace 10s",	"halfrst-10s" },
+		{ "--grace 1m",		"halfrst-1m" },
+		{ "--grace 60s",	"halfrst-1m" },
+		{ "--grace 5m",		"halfrst-5m" },
+		{ "--grace 30m",	"halfrst-30m" },
+		{ "--grace 5m --dry-run", "halfrst-dry" },
+		{ "--dry-run --grace 5m", "halfrst-dry" },
+	};
+	size_t len = strlen(options);
+
+	while (len && options[len - 1] == ' ')
+		len--;
+	for (size_t i = 0; i < sizeof(helpers) / sizeof(*helpers); i++)
+		if (strlen(helpers[i][0]) == len &&
+		    !strncmp(options, helpers[i][0], len))
+			return helpers[i][1];
+	return NULL;
+}
+
+/* Every connection's: the first packet may be of either direction */
+static void add_helper(const char *name)
+{
+	static int tables;	/* of this process, the first one counts */
+
+	run("printf 'table inet halfrst%d {\n"
+	    "ct helper h { type \"%s\" protocol tcp; }\n"
+	    "chain out { type filter hook output priority 0;\n"
+	    "meta l4proto tcp ct helper set \"h\"; }\n"
+	    "chain in { type filter hook input priority 0;\n"
+	    "meta l4proto tcp ct helper set \"h\"; }\n"
+	    "}' | nft -f -", tables++, name);
+}
+
+static void remove_helpers(void)
+{
+	run("nft list tables inet | sed -n 's/^table inet halfrst/delete &/p' |"
+	    " nft -f -");
+}
+
+/* Can a table of nftables do what this rule says, and has it been done? */
+static bool translated(const char *text)
+{
+	static const char target[] = " -j HALFRST";
+	const char *options = strstr(text, target);
+	char command, matches[64] = "";
+	const char *name;
+
+	if (sscanf(text, "-t %*[a-z] -%c INPUT", &command) == 1 &&
+	    ((options && command == 'D') || (!options && command == 'F'))) {
+		remove_helpers();
+		return options;
+	}
+	if (!options)
+		return false;
+	if (sscanf(text, "-t %*[a-z] -%c INPUT -p tcp%63[^j]", &command,
+		   matches) < 2 || (command != 'A' && command != 'I'))
+		return false;
+	options += sizeof(target) - 1;
+	options += *options == ' ';
+	name = helper_of(options);
+	if (!name || (strcmp(matches, " -") &&
+		      strcmp(matches, " --tcp-flags FIN FIN -")))
+		skip_by_helper("there is none for this rule");
+	add_helper(name);
+	return true;
+}
+
 void rule(const struct host *h, const char *format, ...)
 {
 	va_list args;
@@ -55,7 +143,8 @@ void rule(const struct host *h, const char *format, ...)
 	if (vasprintf(&text, format, args) < 0)
 		abort();
 	va_end(args);
-	run("%s -w %s", front_end(h), text);
+	if (!by_helper() || !translated(text))
+		run("%s -w %s", front_end(h), text);
 	free(text);
 }
 

@@ -10,7 +10,12 @@
 #define ON_FIN \
 	"-t mangle -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST "
 
-/* Hand arguments to the front end of the host's kind; must succeed */
+/* Hand arguments to the front end of the host's kind; must succeed.
+ *
+ * With HALFRST_BY=helper in the environment a rule with the target HALFRST
+ * becomes a table of nftables that assigns the conntrack helper of the same
+ * options to every connection, and a test with other options is skipped.
+ */
 void rule(const struct host *h, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -21,6 +26,10 @@ const char *front_end(const struct host *h);
  * PREEMPT_RT has none from 6.17 on.
  */
 bool legacy_present(void);
+
+/* Is it the helper that is tested?  A test of what it does differently */
+bool by_helper(void);
+void skip_by_helper(const char *why);
 
 /* For a test that is about that front end */
 void skip_without_legacy(void);
