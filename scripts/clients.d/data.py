@@ -103,7 +103,8 @@ class Redis:
 
 
 class Pymemcache:
-    """One connection; "RetryingClient" is what repeats"""
+    """One connection.  "RetryingClient" repeats after the errors that it is
+    given; the documentation's example is MemcacheUnexpectedCloseError"""
 
     method = "append"
 
@@ -122,7 +123,7 @@ class Pymemcache:
         return map(int, self.connect().get("seen").split())
 
     def documented(self, error):
-        return False
+        return type(error).__name__ == "MemcacheUnexpectedCloseError"
 
 
 class Pylibmc(Pymemcache):
