@@ -13,7 +13,7 @@ table=build/check/$row/host_peers_short.md
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2034 # for the file below
-peers_modules=(socketserver ftplib poplib telnetlib)
+peers_modules=(socketserver telnetlib asynchat httplib)
 . tests/tap.sh
 . tests/peers/suites.sh
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """In the guest: run the tests of one module of Python's own suite.
 
-python.py MODULE DONE [--list]  all but those named in the file DONE; says
-                                on a line of its own what starts and how it
-                                ends, behind a byte that nothing else prints
+python.py MODULE DONE   all but those named in the file DONE; says which tests
+                        there are, what starts and how it ends, on lines of
+                        their own behind a byte that nothing else prints
 """
 
 import importlib
@@ -86,14 +86,12 @@ def main():
     try:
         loaded = importlib.import_module(module)
     except unittest.SkipTest as reason:
-        say(f"{module}" if "--list" in sys.argv else f"skip {module}")
+        say(f"skip {module}")
         print(reason)
         return
     tests = list(flat(unittest.defaultTestLoader.loadTestsFromModule(loaded)))
-    if "--list" in sys.argv:
-        for name in dict.fromkeys(test.id() for test in tests):
-            os.write(OUT, f"\x1e{name}\n".encode())
-        return
+    for test in tests:
+        say(f"has {test.id()}")
     suite = unittest.TestSuite(t for t in tests if t.id() not in done)
     suite.run(Result())
 

@@ -40,11 +40,12 @@ SELFTESTS = [
     f"mptcp/mptcp_connect.sh -m sendfile -C {LINE}",
 ]
 
-# Python's modules about sockets and servers, those that there are
-PYTHON = """socket socketserver selectors select poll epoll asyncore asynchat
-ssl ftplib httplib httpservers imaplib nntplib poplib smtpd smtplib smtpnet
-telnetlib xmlrpc urllib urllib2 urllib2_localnet urllibnet wsgiref docxmlrpc
-robotparser timeout logging kqueue""".split()
+# Python's modules with connections in them, those that there are
+PYTHON = """socket socketserver asyncore asynchat ssl ftplib httplib httpservers
+imaplib nntplib poplib smtpd smtplib telnetlib xmlrpc urllib2_localnet
+asyncio.test_buffered_proto asyncio.test_events asyncio.test_sendfile
+asyncio.test_server asyncio.test_sock_lowlevel asyncio.test_ssl
+asyncio.test_streams""".split()
 
 GO = ["net", "net/http", "net/http/httputil", "net/http/httptest", "net/rpc",
       "net/rpc/jsonrpc", "net/smtp", "net/textproto", "crypto/tls"]
@@ -149,22 +150,6 @@ def selftests(folder, results):
         results.add(test, "hang" if command.hung else by_exit(command.status))
 
 
-def again(results, names, attempt):
-    """Run ATTEMPT(names) until each name has a result or nothing moves"""
-    left = list(names)
-    while left:
-        done, stuck, hung = attempt(left)
-        for name in stuck:
-            results.add(name, "hang" if hung else "FAIL")
-        more = [name for name in left if name not in done and
-                name not in stuck]
-        if len(more) == len(left):
-            for name in left:
-                results.add(name, "lost")
-            return
-        left = more
-
-
 def go(folder, results):
     event = re.compile(r"(=== (?:RUN|PAUSE|CONT|NAME)|--- (?:PASS|FAIL|SKIP):)"
                        r"\s+(\S+)")
@@ -179,70 +164,72 @@ def go(folder, results):
             text=True, check=True).stdout.split()
             if re.match("Test|Example", n)]
 
-        def attempt(left):
-            done, running = set(), {}
+        # again without those that are done, if one brings all of them down
+        left = names
+        while left:
+            done, running = set(), set()
             command = Command(
                 [binary, "-test.v", "-test.short", "-test.parallel=1",
-                 "-test.timeout=0", "-test.run",
-                 "^(" + "|".join(n.split(": ")[1] for n in left) + ")$"],
+                 "-test.timeout=0", "-test.run", f"^({'|'.join(left)})$"],
                 cwd)
             for line in command.lines():
                 for what, name in event.findall(line):
-                    whole = f"{package}: {name.split('/')[0]}"
-                    if what in ("=== RUN", "=== CONT"):
-                        running[whole] = True
-                    elif what == "=== PAUSE" and "/" not in name:
-                        running.pop(whole, None)
-                    elif what.startswith("---"):
+                    whole = name.split("/")[0]
+                    if what.startswith("---"):
                         results.add(f"{package}: {name}", {
                             "PASS": "ok", "FAIL": "FAIL",
                             "SKIP": "skip"}[what[4:8]])
-                        if "/" not in name:
-                            done.add(whole)
-            return done, [n for n in running if n not in done], command.hung
-
-        again(results, [f"{package}: {n}" for n in names], attempt)
+                        if name == whole:
+                            done.add(name)
+                    elif what == "=== PAUSE":
+                        running.discard(whole)
+                    else:
+                        running.add(whole)
+            # none of them: it died between two tests
+            fell = sorted(running - done) or [n for n in left if n not in done]
+            for name in fell:
+                results.add(f"{package}: {name}",
+                            "hang" if command.hung else "FAIL")
+            left = [n for n in left if n not in done and n not in fell]
 
 
 def python(folder, results):
     with open(f"{folder}/modules") as chosen:
         want = chosen.read().split() or PYTHON
-    home = os.path.dirname(os.__file__) + "/test"
+    home = os.path.dirname(os.__file__) + "/test/test_"
     modules = [f"test.test_{m}" for m in want
-               if os.path.exists(f"{home}/test_{m}.py")]
-    if "asyncio" in want or want is PYTHON:
-        modules += sorted(f"test.test_asyncio.{f[:-3]}"
-                          for f in os.listdir(f"{home}/test_asyncio")
-                          if re.match(r"test_.*\.py$", f))
+               if os.path.exists(f"{home}{m.replace('.', '/')}.py")]
     for module in modules:
         work = tempfile.mkdtemp()
-        skip = os.path.join(work, "done")
-        child = [sys.executable, f"{HERE}/python.py", module, skip]
-        names = []
-        open(skip, "w").close()
-        for line in Command([*child, "--list"], work).lines():
-            if line.startswith("\x1e"):
-                names.append(line[1:])
-
-        def attempt(left):
-            done, running = set(), None
-            with open(skip, "w") as file:
-                file.writelines(f"{n}\n" for n in names if n not in left)
-            command = Command(child, work)
+        done = set()
+        while True:
+            with open(f"{work}/done", "w") as file:
+                file.writelines(f"{name}\n" for name in done)
+            names, running = [], None
+            command = Command([sys.executable, f"{HERE}/python.py", module,
+                               f"{work}/done"], work)
             for line in command.lines():
                 _, mark, said = line.partition("\x1e")
                 if not mark:
                     continue
                 what, name = said.split(" ", 1)
-                if what == "start":
+                if what == "has":
+                    names.append(name)
+                elif what == "start":
                     running = name
-                    continue
-                results.add(name, what)
-                done.add(name)
-                running = None
-            return done, [running] if running else [], command.hung
-
-        again(results, names, attempt)
+                else:
+                    results.add(name, what)
+                    done.add(name)
+                    running = None
+            if running:
+                results.add(running, "hang" if command.hung else "FAIL")
+                done.add(running)
+            left = [name for name in names if name not in done]
+            if left and not running:    # it died between two tests
+                for name in left:
+                    results.add(name, "lost")
+            if not left or not running:
+                break
         shutil.rmtree(work, ignore_errors=True)
 
 
