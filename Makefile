@@ -15,13 +15,18 @@
 # make KERNEL_SRC=... M=... O=... [modules|modules_install|clean]
 #                          handed on to the kernel's make: so call Android's
 #                          Kleaf and build.sh
+#
+# CONFIG_NF_CONNTRACK_HALFRST=n leaves out the module for nft.
 
 ifneq ($(KERNEL_SRC),)
 
 M		?= $(CURDIR)
+# Android has no nft, and a symbol that its module lacks would stop the build
+CONFIG_NF_CONNTRACK_HALFRST ?= n
 
 modules modules_install:
-	$(MAKE) -C $(KERNEL_SRC) M=$(M) $@
+	$(MAKE) -C $(KERNEL_SRC) M=$(M) \
+		CONFIG_NF_CONNTRACK_HALFRST=$(CONFIG_NF_CONNTRACK_HALFRST) $@
 
 # The kernel's own clean walks everything below M, see below
 clean:
@@ -114,9 +119,9 @@ clean:
 		kmod/modules.order
 	rm -rf .tmp_versions
 
-# The undefined symbols, and nothing else on stdout. It is there for kernels
-# that lack some: modpost only warns. An older module must not be taken for
-# this one.
+# The undefined symbols of the target, and nothing else on stdout: Android has
+# no nft. It is there for kernels that lack some: modpost only warns. An older
+# module must not be taken for this one.
 kmi-symbols: have-headers
 	@! grep -qsx 'CONFIG_NETFILTER_XT_TARGET_HALFRST=y' \
 		$(KDIR)/include/config/auto.conf || { \
@@ -124,18 +129,15 @@ kmi-symbols: have-headers
 			"no module that a symbol list would be for" >&2; \
 		exit 1; }
 	@rm -f $(MODULES)
-	@$(MAKE) KBUILD_MODPOST_WARN=1 modules >&2
+	@$(MAKE) KBUILD_MODPOST_WARN=1 CONFIG_NF_CONNTRACK_HALFRST=n \
+		modules >&2
 	@[ -e $(firstword $(MODULES)) ] || { \
 		echo "$(KDIR): no $(firstword $(MODULES)) was built" >&2; \
 		exit 1; }
-	@symbols=$$($(NM) $(BUILT)) || { \
+	@symbols=$$($(NM) -u $(firstword $(MODULES))) || { \
 		echo "$(NM): cannot read the module" >&2; exit 1; }; \
 	echo '[abi_symbol_list]'; \
-	echo "$$symbols" | awk ' \
-		NF == 2 && $$1 ~ /^[Uvw]$$/ { wanted[$$2] } \
-		NF == 3 { defined[$$3] } \
-		END { for (s in wanted) if (!(s in defined)) print "  " s }' | \
-		LC_ALL=C sort
+	echo "$$symbols" | awk '{ print "  " $$NF }' | LC_ALL=C sort -u
 
 # What kmod/Kbuild finds out by itself, as a line of Starlark
 ddk-defines:

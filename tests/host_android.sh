@@ -28,24 +28,7 @@ bookworm|"$guest") ;;
 	exit 0 ;;
 esac
 
-# As in Android's own tree, where a filter gives each extension's function a
-# name of its own in place of -D_INIT: called by that name, and not besides
-scripts/lab install gcc binutils libxtables-dev pkg-config
-for filter in 's/\<_init\>/libxt_HALFRST_init/' 's/\<_init(/libxt_HALFRST_init(/'
-do
-	sed "$filter" xtables-ext/libxt_HALFRST.c >"$tmp/libxt_HALFRST.c"
-	gcc -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers \
-		-DNO_SHARED_LIBS=1 -DXTABLES_INTERNAL -Ikmod -c \
-		-o "$tmp/o" "$tmp/libxt_HALFRST.c" >"$tmp/log" 2>&1 ||
-		fail "the extension does not compile as Android does it"
-	nm "$tmp/o" >"$tmp/log"
-	grep -q ' T libxt_HALFRST_init$' "$tmp/log" ||
-		fail "there is no libxt_HALFRST_init() to call"
-	objdump -h "$tmp/o" >"$tmp/log"
-	! grep -qE '\.(init_array|ctors)' "$tmp/log" ||
-		fail "the extension has a constructor as well"
-done
-
+scripts/lab install binutils
 for arch in arm64 armhf; do
 	prog=$(scripts/android-iptables $arch 2>"$tmp/log") ||
 		fail "no static iptables for $arch"
