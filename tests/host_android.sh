@@ -4,13 +4,15 @@
 # slow: cross-compiles iptables twice, boots arm64
 #
 # Android's user space: the extension as a part of iptables itself, in one
-# static program for arm64 and one for 32-bit arm. Builds them here, then boots
-# an arm64 guest that has no other iptables; prints TAP.
+# static program for arm64 and one for 32-bit arm. Builds them here, and the
+# module by clang for arm64, then boots an arm64 guest that has no other
+# iptables; prints TAP.
 set -eu
 
 cd "$(dirname "$0")/.."
 guest=bookworm-arm64
-tmp=$(mktemp -d)
+mkdir -p build
+tmp=$(mktemp -d "$PWD/build/android.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 why_not=
 
@@ -43,6 +45,23 @@ for arch in arm64 armhf; do
 done
 
 scripts/lab build "$guest"
+. tests/clang.sh
+scripts/lab install "clang-$clang" "lld-$clang" "llvm-$clang" make
+{
+	workspace "$PWD/build/lab/$guest/chroot" "$tmp/work" &&
+	mkdir -p "$tmp/own/kmod" && cp Makefile Kbuild "$tmp/own" &&
+	cp kmod/{Kbuild,*.[ch]} "$tmp/own/kmod" &&
+	rm -f "$tmp"/own/kmod/*.mod.c &&
+	make -C "$tmp/own" LLVM="-$clang" ARCH=arm64 W=1 "-j$(nproc)" \
+		"KDIR=$tmp/work/out/common" modules
+} >"$tmp/log" 2>&1 || fail "the module does not compile with clang for arm64"
+! grep -i 'warning:' "$tmp/log" | grep -v 'the compiler differs' ||
+	fail "clang for arm64 warns"
+"llvm-readelf-$clang" -hp .comment "$tmp/own/kmod/xt_HALFRST.ko" >"$tmp/log"
+if ! grep -q 'Machine: *AArch64' "$tmp/log" ||
+   ! grep -q "clang version $clang" "$tmp/log" || grep -q GCC "$tmp/log"; then
+	fail "the module is not clang's, for arm64"
+fi
 release=$(cat "build/lab/$guest/release")
 config=build/lab/$guest/chroot/usr/src/linux-headers-$release/.config
 for option in COMPAT NETFILTER_XTABLES_COMPAT; do
