@@ -15,7 +15,7 @@ bool legacy_present(void)
 	static int present = -1;
 
 	if (present < 0)
-		present = !system("PATH=/usr/sbin:/usr/bin:/sbin:/bin "
+		present = !system("PATH=${PATH:+$PATH:}/usr/sbin:/sbin "
 				  "iptables-legacy -w -t mangle -S "
 				  ">/dev/null 2>&1");
 	return present;
