@@ -94,6 +94,19 @@ rules_halfrst()
 		-j HALFRST --uid-owner 10400
 }
 
+rules_nft()
+{
+	nft -f - <<-'END'
+	table inet halfrst {
+		ct helper idle { type "halfrst" protocol tcp; }
+		chain output {
+			type filter hook output priority 0;
+			meta skuid 10400 tcp dport 80 ct helper set "idle"
+		}
+	}
+	END
+}
+
 alice()
 {
 	ip netns exec phone \
@@ -137,8 +150,11 @@ run_case()
 	network_down
 }
 
+# experiment DATE [nft]
 experiment()
 {
+	[ "${2:-}" != nft ] ||
+		eval "$(declare -f rules_nft | sed s/rules_nft/rules_halfrst/)"
 	modprobe -a veth sch_netem
 	echo "Linux $(uname -r), $(nginx -v 2>&1 | sed 's/.*: //')," \
 		"keepalive_timeout 2, round trip 2 x 25 ms"
@@ -146,7 +162,7 @@ experiment()
 	run_case nothing
 	say "2/3 the MARK/CONNMARK/REJECT chain"
 	run_case chain
-	modprobe xt_HALFRST
+	[ "${2:-}" = nft ] || modprobe xt_HALFRST
 	say "3/3 one HALFRST rule"
 	run_case halfrst
 	python3 "$here/demo-report.py" "$out" "Linux $(uname -r)" "$1"
@@ -168,6 +184,7 @@ shell()
 	 request      alice's client: a request, 4 s of silence, a request
 	 chain        install the MARK/CONNMARK/REJECT chain on the phone
 	 halfrst      install the HALFRST rule on the phone
+	 helper       the same by nftables
 	 none         remove all rules from the phone
 	 counters     /proc/net/xt_halfrst of the phone
 	 exit         leave; nothing of this remains
@@ -176,11 +193,12 @@ shell()
 	cat >/run/bashrc <<-END
 	phone() { ip netns exec phone "\$@"; }
 	server() { ip netns exec server "\$@"; }
-	$(declare -f alice rules_chain rules_halfrst)
+	$(declare -f alice rules_chain rules_halfrst rules_nft)
 	request() { alice python3 $here/demo-client.py 198.51.100.2; }
-	none() { phone iptables -F; phone iptables -t mangle -F; }
+	none() { phone nft flush ruleset; }
 	chain() { phone bash -euc "\$(declare -f rules_chain); rules_chain"; }
 	halfrst() { phone bash -euc "\$(declare -f rules_halfrst); rules_halfrst"; }
+	helper() { phone bash -euc "\$(declare -f rules_nft); rules_nft"; }
 	counters() { phone cat /proc/net/xt_halfrst; }
 	PS1='guest# '
 	cd /root

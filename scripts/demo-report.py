@@ -165,8 +165,9 @@ def print_text(cases):
     if any("end of file" in c.write() for c in cases):
         print("* but nobody reads it: the client gets an end of file.")
     last = cases[-1]
-    print(f"\niptables -v: {last.rule} packets met the HALFRST rule."
-          "\n/proc/net/xt_halfrst: " +
+    print("\nnft: the helper is halfrst." if last.rule is None else
+          f"\niptables -v: {last.rule} packets met the HALFRST rule.")
+    print("/proc/net/xt_halfrst: " +
           ", ".join(f"{k} {v}" for k, v in last.counters.items() if v) +
           "\n(One FIN of the connection that was reset; one of the new one,"
           "\nwhich the client closed first: not HALFRST's business.)")
