@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The contenders, and how to put each in place. To be sourced; $front_end is
-# iptables-legacy or iptables-nft.
+# iptables-legacy or iptables-nft, or what is printed in their place.
 
 front_end=${front_end:-iptables-legacy}
 killer=
@@ -18,6 +18,8 @@ iterator=/run/bpf/close_wait
 #	bare-halfrst[N]	with HALFRST, which looks for the FIN itself
 #	owner		HALFRST --uid-owner
 #	grace		HALFRST --grace 60s
+#	tracked		nftables: conntrack follows every connection
+#	helper		the same, and gives it the helper
 #	chain		the five rules of the write-up
 #	ss		ss -K each second
 #	bpf		the iterator of bpf/close_wait.bpf.c each second
@@ -38,6 +40,8 @@ in_place()
 	bare-halfrst)	what='-p tcp -j HALFRST' ;;
 	owner)		what="$fin -j HALFRST --uid-owner 0" ;;
 	grace)		what="$fin -j HALFRST --grace 60s" ;;
+	tracked)	followed counter "$@"; return ;;
+	helper)		followed 'ct helper set "idle"' "$@"; return ;;
 	chain)		chain "$@"; return ;;
 	ss)
 		while sleep 1; do
@@ -59,6 +63,20 @@ in_place()
 		# shellcheck disable=SC2086 # $what is words
 		"$@" "$front_end" -w -t mangle -A INPUT $what
 	done
+}
+
+# followed STATEMENT [COMMAND...]: for the first packet of each connection
+followed()
+{
+	"${@:2}" nft -f - <<-END
+	table inet t {
+		ct helper idle { type "halfrst" protocol tcp; }
+		chain c {
+			type filter hook output priority 0
+			ct state new meta l4proto tcp $1
+		}
+	}
+	END
 }
 
 removed()

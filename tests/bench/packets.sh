@@ -15,3 +15,9 @@ for front_end in iptables-legacy iptables-nft; do
 		echo "${front_end#iptables-}|$contender|$each"
 	done
 done
+
+front_end=native
+for contender in tracked helper; do
+	read -r each _ <<< "$(alone "$contender" ./packets "${1:-50}")"
+	echo "$front_end|$contender|$each"
+done

@@ -102,3 +102,7 @@ for front_end in iptables-legacy iptables-nft; do
 	measure ss ss 5
 	measure nothing nothing -w 1000 2
 done
+
+front_end=native
+measure tracked tracked -r "$n"
+measure helper helper "$n"
