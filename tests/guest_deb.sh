@@ -4,7 +4,7 @@
 # In the guest of host_deb.sh, which gives it a Debian system with the packages
 # installed as a disk. As the kernel's first process: make that system the
 # root, of the kernel's own modprobe, too. After that: an iptables command is
-# all that a connection needs to be reset. Prints TAP.
+# all that a connection needs to be reset, or a ruleset for nft. Prints TAP.
 set -eu
 
 if [ $$ = 1 ]; then
@@ -77,6 +77,24 @@ goes()
 	"$1" -t mangle -F INPUT && modprobe -r xt_HALFRST && ! loaded
 }
 
+nft_autoloads()
+{
+	! loaded && nft -f - <<-'END' && loaded
+	table inet halfrst {
+		ct helper idle { type "halfrst" protocol tcp; }
+		chain output {
+			type filter hook output priority 0;
+			tcp dport 8080 ct helper set "idle"
+		}
+	}
+	END
+}
+
+nft_goes()
+{
+	nft flush ruleset && modprobe -r nf_conntrack_halfrst && ! loaded
+}
+
 # The alternatives that iptables' package has set, and the other front end
 for cmd in iptables ip6tables iptables-legacy ip6tables-legacy; do
 	case $cmd in
@@ -87,5 +105,8 @@ for cmd in iptables ip6tables iptables-legacy ip6tables-legacy; do
 	check "$cmd: half-closed by $address, reset" resets "$address"
 	check "$cmd: no rule, no module" goes "$cmd"
 done
+check "$(nft -v) loads the module" nft_autoloads
+check "nft: half-closed by ::1, reset" resets ::1
+check "nft: no ruleset, no module" nft_goes
 echo "1..$n"
 [ $failed -eq 0 ]

@@ -131,7 +131,7 @@ clean_root()
 {
 	made "$1" "$1" --variant=apt --customize-hook="$download" \
 		--include=linux-headers-cloud-amd64,linux-image-cloud-amd64 \
-		--include=iproute2,python3-minimal &&
+		--include=iproute2,nftables,python3-minimal &&
 	rm -rf --one-file-system "$root" &&
 	cp -a "$roots/$1" "$root"
 }
@@ -144,10 +144,10 @@ installs()
 		/tmp/iptables-halfrst_*.deb /tmp/xt-halfrst-dkms_*.deb'
 }
 
-# Where DKMS puts a module, compressed or not
+# module_of RELEASE NAME: where DKMS puts it, compressed or not
 module_of()
 {
-	echo "$root/lib/modules/$1/updates/dkms"/xt_HALFRST.ko*
+	echo "$root/lib/modules/$1/updates/dkms/$2.ko"*
 }
 
 # built_for RELEASE: for that very one, and signed with this machine's key
@@ -157,11 +157,16 @@ built_for()
 
 	in_root dkms status xt-halfrst | tee /dev/stderr |
 		grep -q "^xt-halfrst/[^,]*, $1, x86_64: installed" &&
-	module=$(module_of "$1") &&
-	vermagic=$(modinfo -F vermagic "$module") &&
-	[ "${vermagic%% *}" = "$1" ] &&
-	modinfo -F signer "$module" | grep . &&
-	in_root modprobe -S "$1" -nv ipt_HALFRST | grep updates/dkms/xt_HALFRST
+	for module in xt_HALFRST nf_conntrack_halfrst; do
+		module=$(module_of "$1" "$module") &&
+		vermagic=$(modinfo -F vermagic "$module") &&
+		[ "${vermagic%% *}" = "$1" ] &&
+		modinfo -F signer "$module" | grep . || return
+	done &&
+	in_root modprobe -S "$1" -nv ipt_HALFRST |
+		grep updates/dkms/xt_HALFRST &&
+	in_root modprobe -S "$1" -nv nfct-helper-halfrst-1m |
+		grep updates/dkms/nf_conntrack_halfrst
 }
 
 # The module's sources and what builds them, and nothing else

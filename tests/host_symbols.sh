@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # once: looks at all rows
 #
-# Every symbol that the module needs is exported by the kernel of each row
+# Every symbol that the modules need is exported by the kernel of each row
 # that has been prepared, and `make kmi-symbols` lists exactly these. Runs on
 # the host; prints TAP.
 #
-# The module is built here once more, in the row's own chroot: the kernel's
+# They are built here once more, in the row's own chroot: the kernel's
 # build would stop at a missing symbol, and so would everything that is tested
 # with it.
 set -eu
@@ -45,6 +45,7 @@ well_formed()
 	[ "$(head -n 1 "$1")" = '[abi_symbol_list]' ] &&
 	tail -n +2 "$1" >"$tmp/names" &&
 	grep -qx '  xt_register_targets' "$tmp/names" &&
+	grep -qx '  nf_conntrack_helpers_register' "$tmp/names" &&
 	! grep -vE '^  [A-Za-z_][A-Za-z0-9_]*$' "$tmp/names" &&
 	LC_ALL=C sort -uc "$tmp/names"
 }
