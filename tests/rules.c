@@ -86,7 +86,11 @@ static const char *helper_of(const char *options)
 	return NULL;
 }
 
-/* Every connection's: the first packet may be of either direction */
+/*
+ * Every connection's: the first packet may be of either direction, or somebody
+ * else's.  What conntrack calls invalid does not come to a helper: here it is
+ * told to let pass what it can, so that the helper has to stand it.
+ */
 static void add_helper(const char *name)
 {
 	static int tables;	/* of this process, the first one counts */
@@ -97,7 +101,11 @@ static void add_helper(const char *name)
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
 	    "chain in { type filter hook input priority 0;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
-	    "}' | nft -f -", tables++, name);
+	    "chain through { type filter hook forward priority 0;\n"
+	    "meta l4proto tcp ct helper set \"h\"; }\n"
+	    "}' | nft -f - && cd /proc/sys/net/netfilter && "
+	    "echo 1 >nf_conntrack_tcp_be_liberal && "
+	    "echo 0 >nf_conntrack_checksum", tables++, name);
 }
 
 static void remove_helpers(void)

@@ -448,6 +448,27 @@ static void forgotten(void **state)
 	expect_counter("resets", 1);
 }
 
+/* Out of the window, or broken: conntrack calls it invalid, and the helper
+ * does not see it
+ */
+static void invalid(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	table("inet", "halfrst", "output", "tcp dport 80");
+	client(&c, h, 0);
+	peer_send(&c, "F. 1000001:1000001(0) ack 1");
+	peer_take_acks(&c, 1000);
+	peer_send_twisted(&c, BAD_CHECKSUM, "F. 1:1(0) ack 1");
+	peer_take_acks(&c, 1000);
+	expect_counter("fins", 0);
+	assert_int_equal(app_state(&c), TCP_ESTABLISHED);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, "R. 1:1(0) ack 2");
+	expect_counter("fins", 1);
+}
+
 /* Without waiting for what it takes them from */
 static void unload(void)
 {
@@ -537,6 +558,7 @@ int main(void)
 		ON_IPV4(nonsense), ON_IPV6(nonsense),
 		ON_IPV4(flush_under_traffic),
 		ON_IPV4(forgotten), ON_IPV6(forgotten),
+		ON_IPV4(invalid), ON_IPV6(invalid),
 		ON_IPV4(module_goes), ON_IPV6(module_goes),
 		ON_IPV4(comes_and_goes),
 	};
