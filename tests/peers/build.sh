@@ -13,7 +13,11 @@ set -eu
 row=$1 suite=$2
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top"
-here=$top/build/peers/$row/$suite
+of=$suite
+case $suite in
+tls|mptcp)	of=selftests ;;
+esac
+here=$top/build/peers/$row/$of
 release=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $3 }')
 # user space is that of the release that backports are for
 release=${release%-backports}
@@ -156,14 +160,17 @@ sourced()
 }
 
 case $suite in
-selftests)
+selftests|tls|mptcp)
 	scripts/lab install gcc libssl-dev
 	source=$(scripts/kernel --source 6.12)
 	is="Linux $(sed -n 's/^VERSION = //p' "$source/Makefile").$(
 		sed -n 's/^PATCHLEVEL = //p' "$source/Makefile").$(
 		sed -n 's/^SUBLEVEL = //p' "$source/Makefile")"
 	built "$is" selftests
-	is="kernel selftests of $is"
+	case $suite in
+	selftests)	is="kernel selftests of $is" ;;
+	*)		is="kernel selftests of $is: $suite" ;;
+	esac
 	;;
 go)
 	scripts/lab install golang-go golang-src cpio

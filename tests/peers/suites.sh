@@ -28,6 +28,7 @@ passes()
 
 	shift 2
 	here=$(tests/peers/build.sh "$row" "$suite") || return
+	cp "$here/is" "$out.is"
 	case $suite in
 	python*)
 		set=(--root "$(basename "$(readlink \
@@ -36,14 +37,14 @@ passes()
 		name=python
 		options=(--icount --mem 2048)
 		;;
-	selftests)	options=(--icount --mem 3072) ;;
+	selftests|tls|mptcp) options=(--icount --mem 3072) ;;
 	esac
 	rm -rf "$out"
-	tar -cf "$here/tar" -C "$here/install" . &&
-	truncate -s %1M "$here/tar" &&	# a disk has whole sectors
+	tar -cf "$out.tar" -C "$here/install" . &&
+	truncate -s %1M "$out.tar" &&	# a disk has whole sectors
 	scripts/lab run "$row" "${set[@]}" "${options[@]}" --limit 7200 \
 		--out "$out" --log "build/lab/log/$row.peers-$suite.log" \
-		--qemu "-drive file=$here/tar,format=raw,if=none,id=peers,readonly=on \
+		--qemu "-drive file=$out.tar,format=raw,if=none,id=peers,readonly=on \
 -device virtio-blk-pci,drive=peers,serial=peers,romfile=" -- \
 		./peers/guest.sh "$name" "$@"
 }
@@ -87,5 +88,5 @@ suite()
 	if [ "$failed" -ne "$before" ]; then
 		check "$suite without a rule: no test changes" steady "$suite"
 	fi
-	compared "$suite" row "$(cat "build/peers/$row/$suite/is")" >>"$table"
+	compared "$suite" row "$(cat "$here/$suite.is")" >>"$table"
 }
