@@ -59,8 +59,9 @@ for pass; do
 	esac
 	: >"$out.counters"
 	export PEERS_COUNTERS=$out.counters PEERS_TARGET=$target
-	# Passes of the same kind are not to meet the same timer ticks.
-	sleep 0.$((n * 137 % 1000))
+	# Passes of the same kind are not to meet the same timer ticks, not
+	# even in another guest with other passes.
+	sleep 0.$((100 + ($# * 7 + n) * 137 % 900))
 	/tmp/bin/ip netns add $ns
 	ip -n $ns link set lo up
 	PATH=/tmp/bin:$PATH ip netns exec $ns python3 "$PWD/peers/run.py" \
