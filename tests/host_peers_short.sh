@@ -13,7 +13,7 @@ table=build/check/$row/host_peers_short.md
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2034 # for the file below
-peers_modules=(socketserver telnetlib asynchat httplib)
+peers_modules=(socketserver telnetlib httplib)
 . tests/tap.sh
 . tests/peers/suites.sh
 
