@@ -260,6 +260,8 @@ void peer_open(struct peer *p, enum kind kind)
 	memset(p, 0, sizeof(*p));
 	p->kind = kind;
 	p->next_port = 20000;
+	/* close to the wrap, so that every test crosses it */
+	p->iss = 0xfffffff8;
 	p->tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (p->tun < 0 || ioctl(p->tun, TUNSETIFF, &ifr))
 		peer_fail(NULL, "/dev/net/tun: %s", strerror(errno));
@@ -626,11 +628,10 @@ static struct segment *syn_for(const struct conn *c)
 	return NULL;
 }
 
-/* Numbers close to the wrap, so that every test crosses it */
 static void start(struct conn *c, struct peer *p)
 {
 	c->peer = p;
-	c->iss = 0xfffffff8;
+	c->iss = p->iss;
 	c->irs = 0;
 	c->tsval_last = 0;
 	c->app_wscale = 0;

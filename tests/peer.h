@@ -71,6 +71,7 @@ struct peer {
 	enum kind kind;
 	int tun;
 	uint16_t next_port;
+	uint32_t iss;			/* of the next connection */
 	struct segment **log;
 	size_t segments;
 };
