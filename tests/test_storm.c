@@ -18,7 +18,8 @@
 #include "crowd.h"
 #include "rules.h"
 
-#define BYTES_A_WATCH	192
+#define BYTES_A_WATCH	192	/* with its share of the table */
+#define BYTES_OF_ONE	160
 #define UNREAD		100
 
 /* Of the first storm, and of the others */
@@ -131,12 +132,15 @@ static void all_reset_once(struct storm *s)
 static void watches_are_small(int n)
 {
 	long watches = slab_bytes("halfrst_watch"), table = table_bytes(n);
+	long one = number_in("/sys/kernel/slab/halfrst_watch/object_size");
 
-	printf("# %d watches: %ld bytes each, %ld in all\n", n,
-	       (watches + table) / n, watches + table);
+	printf("# %d watches: %ld bytes each, %ld in all, %ld one of them\n",
+	       n, (watches + table) / n, watches + table, one);
 	assert_true(watches > 0);
-	if (access("/proc/lockdep_stats", F_OK))
+	if (access("/proc/lockdep_stats", F_OK)) {
 		assert_true((watches + table) / n <= BYTES_A_WATCH);
+		assert_in_range(one, 1, BYTES_OF_ONE);
+	}
 }
 
 /* The same storm with and without the rule */
