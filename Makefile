@@ -119,9 +119,10 @@ clean:
 		kmod/modules.order
 	rm -rf .tmp_versions
 
-# The undefined symbols of the target, and nothing else on stdout: Android has
-# no nft. It is there for kernels that lack some: modpost only warns. An older
-# module must not be taken for this one.
+# The undefined symbols of the target, and nothing else on stdout. Android has no
+# nft: CONFIG_NF_CONNTRACK_HALFRST=m for that module's as well. It is there for
+# kernels that lack some: modpost only warns. An older module must not be taken
+# for this one.
 kmi-symbols: have-headers
 	@! grep -qsx 'CONFIG_NETFILTER_XT_TARGET_HALFRST=y' \
 		$(KDIR)/include/config/auto.conf || { \
@@ -129,15 +130,19 @@ kmi-symbols: have-headers
 			"no module that a symbol list would be for" >&2; \
 		exit 1; }
 	@rm -f $(MODULES)
-	@$(MAKE) KBUILD_MODPOST_WARN=1 CONFIG_NF_CONNTRACK_HALFRST=n \
-		modules >&2
+	@$(MAKE) KBUILD_MODPOST_WARN=1 CONFIG_NF_CONNTRACK_HALFRST=$(or \
+		$(CONFIG_NF_CONNTRACK_HALFRST),n) modules >&2
 	@[ -e $(firstword $(MODULES)) ] || { \
 		echo "$(KDIR): no $(firstword $(MODULES)) was built" >&2; \
 		exit 1; }
-	@symbols=$$($(NM) -u $(firstword $(MODULES))) || { \
+	@symbols=$$($(NM) $(BUILT)) || { \
 		echo "$(NM): cannot read the module" >&2; exit 1; }; \
 	echo '[abi_symbol_list]'; \
-	echo "$$symbols" | awk '{ print "  " $$NF }' | LC_ALL=C sort -u
+	echo "$$symbols" | awk ' \
+		NF == 2 && $$1 ~ /^[Uvw]$$/ { wanted[$$2] } \
+		NF == 3 { defined[$$3] } \
+		END { for (s in wanted) if (!(s in defined)) print "  " s }' | \
+		LC_ALL=C sort
 
 # What kmod/Kbuild finds out by itself, as a line of Starlark
 ddk-defines:

@@ -219,7 +219,17 @@ lists_symbols()
 	[ "$(head -n 1 "$tmp/list")" = '[abi_symbol_list]' ] &&
 	sed 1d "$tmp/list" | LC_ALL=C sort -uc &&
 	! sed 1d "$tmp/list" | grep -vE '^  [A-Za-z_][A-Za-z0-9_]*$' &&
-	grep -qx '  sock_gen_put' "$tmp/list"
+	grep -qx '  sock_gen_put' "$tmp/list" &&
+	! grep nf_conntrack "$tmp/list"
+}
+
+# nft's module as well: what one of the two has is nothing to ask the kernel for
+lists_both()
+{
+	kmi CONFIG_NF_CONNTRACK_HALFRST=m && by_clang \
+		"$work/own/kmod/nf_conntrack_halfrst.ko" &&
+	grep -qx '  nf_conntrack_helpers_register' "$tmp/list" &&
+	! grep -vxFf "$tmp/list" "$tmp/symbols" && ! grep halfrst "$tmp/list"
 }
 
 # The kernel does not export two of them: that is what the list is for
@@ -547,6 +557,7 @@ check 'Kleaf: the sample of ddk_module() builds' ddk_module_sample
 check 'make ddk-defines finds what the sample says' defines
 check 'the configuration fragment names the option' fragment
 check 'make kmi-symbols' lists_symbols
+check 'kmi-symbols: of the module for nft as well' lists_both
 check 'kmi-symbols: symbols that the kernel does not export' not_exported
 check 'kmi-symbols: refused where HALFRST is built in' built_in
 check 'kmi-symbols: refused where the module does not compile' compile_error

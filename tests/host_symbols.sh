@@ -36,6 +36,7 @@ list()
 		mount -t proc proc "$chroot/proc" &&
 		exec chroot "$chroot" make -s -C /mnt "$@" kmi-symbols' - \
 		"$src" "$chroot" "${options[@]}" KBUILD_MODPOST_WARN=1 \
+		CONFIG_NF_CONNTRACK_HALFRST=m \
 		"KDIR=/lib/modules/$release/build" >"$tmp/list"
 }
 
