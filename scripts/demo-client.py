@@ -1,16 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""An HTTP client that keeps its connection, as most do: a request, four
+"""An HTTP or HTTPS client, by the URL that is its argument, that keeps its connection, as most do: a request, four
 seconds of silence, the next request on the same socket, and only if that
 fails on a new one.  Prints what it saw, a name and a value a line."""
 
 import errno
 import socket
+import ssl
 import sys
 import time
+import urllib.parse
 
-HOST = sys.argv[1]
+SCHEME, HOST, *_ = urllib.parse.urlsplit(sys.argv[1])
 REQUEST = f"GET /picture HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
+def connected():
+    if SCHEME == "http":
+        return socket.create_connection((HOST, 80))
+    return ssl.create_default_context().wrap_socket(
+        socket.create_connection((HOST, 443)), server_hostname=HOST)
 
 
 def answer(sock):
@@ -24,20 +33,27 @@ def answer(sock):
     return data.partition(b"\r\n")[0].decode()
 
 
+def name(error):
+    """TLS libraries have words of their own for the kernel's EPIPE"""
+    if isinstance(error, ssl.SSLError):
+        return type(error).__name__
+    return errno.errorcode[error.errno]
+
+
 def reuse(sock):
     """Write the next request on the kept connection: (write, read)."""
     try:
         sock.sendall(REQUEST)
     except OSError as e:
-        return errno.errorcode[e.errno], None
+        return name(e), None
     try:
         return "succeeds", answer(sock) or "end of file"
     except OSError as e:
-        return "succeeds", errno.errorcode[e.errno]
+        return "succeeds", name(e)
 
 
 def main():
-    sock = socket.create_connection((HOST, 80))
+    sock = connected()
     print("port", sock.getsockname()[1])
     sock.sendall(REQUEST)
     print("first", answer(sock))
@@ -50,7 +66,7 @@ def main():
         print("read", read)
     sock.close()
     if not read or not read.startswith("HTTP"):
-        sock = socket.create_connection((HOST, 80))
+        sock = connected()
         print("new_port", sock.getsockname()[1])
         sock.sendall(REQUEST)
         print("second", answer(sock))

@@ -5,8 +5,8 @@
 #
 #     phone                      net                       server
 #    192.0.2.2 ──── 192.0.2.1   25 ms   198.51.100.1 ──── 198.51.100.2
-#    alice's client           each way              nginx, closes what is
-#    (uid 10400)                                    idle for 2 seconds
+#    alice's client           each way              nginx, ports 80 and 443,
+#    (uid 10400)                                    closes what is idle for 2 s
 #
 # The delay is in the middle, so that a capture at either end shows when
 # that end sent or got a packet.
@@ -14,10 +14,23 @@ set -eu
 
 here=$(dirname "$0")
 out=/out
+host=198.51.100.2
+declare -A ports=([http]=80 [https]=443)
+export SSL_CERT_FILE=/run/cert.pem
 
 say()
 {
 	printf '\n== %s\n' "$*"
+}
+
+# The certificate is as old as the guest's clock
+certificate()
+{
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+		-nodes -days 3650 -subj /CN=server \
+		-addext "subjectAltName=IP:$host" \
+		-keyout /run/key.pem -out /run/cert.pem 2>/run/openssl.log
+	cat /run/cert.pem /run/key.pem >/run/both.pem
 }
 
 # wire NAMESPACE ADDRESS ROUTER: a cable between a namespace and the net
@@ -44,7 +57,7 @@ network_up()
 	done
 	ip netns exec net sysctl -qw net.ipv4.ip_forward=1
 	wire phone 192.0.2.2 192.0.2.1
-	wire server 198.51.100.2 198.51.100.1
+	wire server "$host" 198.51.100.1
 	cat >/run/nginx.conf <<-'END'
 	user www-data;
 	worker_processes 1;
@@ -56,6 +69,10 @@ network_up()
 		keepalive_timeout 2;
 		server {
 			listen 80;
+			listen 443 ssl;
+			ssl_certificate /run/cert.pem;
+			ssl_certificate_key /run/key.pem;
+			ssl_protocols TLSv1.3;
 			location / { return 200 "picture\n"; }
 		}
 	}
@@ -72,6 +89,7 @@ network_down()
 	ip netns del net
 }
 
+# rules_NAME PORT
 rules_nothing()
 {
 	:
@@ -79,7 +97,7 @@ rules_nothing()
 
 rules_chain()
 {
-	iptables -A INPUT -p tcp --sport 80 --tcp-flags FIN,ACK FIN,ACK \
+	iptables -A INPUT -p tcp --sport "$1" --tcp-flags FIN,ACK FIN,ACK \
 		-j MARK --set-mark 15
 	iptables -A INPUT -j CONNMARK --save-mark
 	iptables -A OUTPUT -j CONNMARK --restore-mark
@@ -90,18 +108,18 @@ rules_chain()
 
 rules_halfrst()
 {
-	iptables -t mangle -A INPUT -p tcp --sport 80 --tcp-flags FIN FIN \
+	iptables -t mangle -A INPUT -p tcp --sport "$1" --tcp-flags FIN FIN \
 		-j HALFRST --uid-owner 10400
 }
 
 rules_nft()
 {
-	nft -f - <<-'END'
+	nft -f - <<-END
 	table inet halfrst {
 		ct helper idle { type "halfrst" protocol tcp; }
 		chain output {
 			type filter hook output priority 0;
-			meta skuid 10400 tcp dport 80 ct helper set "idle"
+			meta skuid 10400 tcp dport $1 ct helper set "idle"
 		}
 	}
 	END
@@ -122,15 +140,17 @@ observe()
 
 # What a case leaves for demo-report.py: a capture at each end, the states
 # that both ends' sockets went through, and the client's own account.
+# run_case SCHEME RULES
 run_case()
 {
-	local name=$1 ns observers=()
+	local name=$1.$2 port=${ports[$1]} ns observers=()
 
 	network_up
-	ip netns exec phone bash -euc "$(declare -f "rules_$name"); rules_$name"
+	ip netns exec phone bash -euc "$(declare -f "rules_$2"); rules_$2 $port"
 	for ns in phone server; do
 		observe "$ns" tcpdump -i eth0 -Z root --immediate-mode -U \
-			-w "$out/$name.$ns.pcap" tcp port 80 2>"/run/$ns.log"
+			-w "$out/$name.$ns.pcap" tcp port "$port" \
+			2>"/run/$ns.log"
 		observe "$ns" python3 "$here/demo-states.py" \
 			>"$out/$name.$ns.states"
 		until grep -q 'listening on' "/run/$ns.log" &&
@@ -139,7 +159,7 @@ run_case()
 			sleep 0.05
 		done
 	done
-	alice python3 "$here/demo-client.py" 198.51.100.2 >"$out/$name.client"
+	alice python3 "$here/demo-client.py" "$1://$host" >"$out/$name.client"
 	sleep 0.5
 	kill "${observers[@]}"
 	wait "${observers[@]}" || :
@@ -153,38 +173,44 @@ run_case()
 # experiment DATE [nft]
 experiment()
 {
+	local scheme
+
 	[ "${2:-}" != nft ] ||
 		eval "$(declare -f rules_nft | sed s/rules_nft/rules_halfrst/)"
 	modprobe -a veth sch_netem
+	certificate
 	echo "Linux $(uname -r), $(nginx -v 2>&1 | sed 's/.*: //')," \
-		"keepalive_timeout 2, round trip 2 x 25 ms"
-	say "1/3 nothing installed"
-	run_case nothing
-	say "2/3 the MARK/CONNMARK/REJECT chain"
-	run_case chain
+		"keepalive_timeout 2, TLS 1.3, round trip 2 x 25 ms"
+	say "1/3 nothing installed: HTTPS, HTTP"
+	for scheme in https http; do run_case $scheme nothing; done
+	say "2/3 the MARK/CONNMARK/REJECT chain: HTTPS, HTTP"
+	for scheme in https http; do run_case $scheme chain; done
 	[ "${2:-}" = nft ] || modprobe xt_HALFRST
-	say "3/3 one HALFRST rule"
-	run_case halfrst
+	say "3/3 one HALFRST rule: HTTPS, HTTP"
+	for scheme in https http; do run_case $scheme halfrst; done
 	python3 "$here/demo-report.py" "$out" "Linux $(uname -r)" "$1"
 }
 
 shell()
 {
 	modprobe -a veth sch_netem xt_HALFRST
+	certificate
 	network_up
 	say "in the guest: Linux $(uname -r), xt_HALFRST is loaded"
 	cat <<-'END'
 
-	 phone ─── net, 25 ms each way ─── server: nginx on 198.51.100.2:80,
-	 192.0.2.2                         closes what is idle for 2 seconds
+	 phone ─── net, 25 ms each way ─── server: nginx on 198.51.100.2, ports
+	 192.0.2.2                         80 and 443, closes what is idle for 2 s
 
 	 phone CMD    run CMD on the phone, as root   phone iptables -t mangle -S
 	 alice CMD    the same as uid 10400           alice nc -v 198.51.100.2 80
 	 server CMD   run CMD on the server           server ss -tan
-	 request      alice's client: a request, 4 s of silence, a request
-	 chain        install the MARK/CONNMARK/REJECT chain on the phone
-	 halfrst      install the HALFRST rule on the phone
-	 helper       the same by nftables
+	 request      alice's client: a request, 4 s of silence, a request;
+	              "request https" does it on port 443
+	 chain        install the MARK/CONNMARK/REJECT chain on the phone,
+	 halfrst      install the HALFRST rule on the phone,
+	 helper       the same by nftables: all three for port 80, or for a port
+	              that is named: halfrst 443
 	 none         remove all rules from the phone
 	 counters     /proc/net/xt_halfrst of the phone
 	 exit         leave; nothing of this remains
@@ -194,11 +220,11 @@ shell()
 	phone() { ip netns exec phone "\$@"; }
 	server() { ip netns exec server "\$@"; }
 	$(declare -f alice rules_chain rules_halfrst rules_nft)
-	request() { alice python3 $here/demo-client.py 198.51.100.2; }
+	request() { alice python3 $here/demo-client.py "\${1:-http}://$host"; }
 	none() { phone nft flush ruleset; }
-	chain() { phone bash -euc "\$(declare -f rules_chain); rules_chain"; }
-	halfrst() { phone bash -euc "\$(declare -f rules_halfrst); rules_halfrst"; }
-	helper() { phone bash -euc "\$(declare -f rules_nft); rules_nft"; }
+	chain() { phone bash -euc "\$(declare -f rules_chain); rules_chain \${1:-80}"; }
+	halfrst() { phone bash -euc "\$(declare -f rules_halfrst); rules_halfrst \${1:-80}"; }
+	helper() { phone bash -euc "\$(declare -f rules_nft); rules_nft \${1:-80}"; }
 	counters() { phone cat /proc/net/xt_halfrst; }
 	PS1='guest# '
 	cd /root

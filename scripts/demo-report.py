@@ -18,9 +18,12 @@ from capture import capture
 CASES = (("nothing", "Nothing installed"),
          ("chain", "Five MARK/REJECT rules"),
          ("halfrst", "One HALFRST rule"))
+SCHEMES = ("https", "http")
 
 # Times in ms since the server's FIN; out: from the phone to the server
-Packet = namedtuple("Packet", "sent got out port flags data bytes seq")
+Packet = namedtuple("Packet",
+                    "sent got out port flags data bytes seq "
+                    "alert")
 State = namedtuple("State", "since until name")
 
 
@@ -43,11 +46,11 @@ def words(path):
 
 
 class Case:
-    """One of the three runs"""
+    """One of the three runs of HTTPS or HTTP"""
 
-    def __init__(self, where, name, title):
-        self.name, self.title = name, title
-        base = f"{where}/{name}"
+    def __init__(self, where, scheme, name, title):
+        self.scheme, self.name, self.title = scheme, name, title
+        base = f"{where}/{scheme}.{name}"
         phone = list(capture(f"{base}.phone.pcap"))
         server = list(capture(f"{base}.server.pcap"))
         self.client = words(f"{base}.client")
@@ -62,8 +65,11 @@ class Case:
         self.zero = zero
         packets = [p._replace(sent=p.sent - zero, got=p.got - zero)
                    for p in packets]
-        self.response = next(p for p in packets if p.data and not p.out)
-        self.after = [p for p in packets if p.port == port and p.sent >= 0]
+        # The first is close_notify, if that is said, or the FIN
+        first = min([0, *(p.sent for p in packets if p.alert and
+                          p.port == port and not p.out and p.sent > -500)])
+        self.after = [p for p in packets
+                      if p.port == port and p.sent >= first]
         self.retry = next((p for p in packets if p.port != port), None)
         self.reuse = float(self.client["reuse_at"]) * 1000 - zero
         # A ms of tolerance, as two clocks' roundings meet
@@ -115,11 +121,15 @@ class Case:
         cause, and a FIN that has to be said twice."""
         if packet.sent > self.reuse - 1:
             return True
+        if not packet.data and packet.flags == "ACK":
+            return False
         return any(p is not packet and p.sent < packet.sent and
                    p[2:] == packet[2:] for p in self.after)
 
 
 def label(packet):
+    if packet.alert:
+        return "close_notify"
     if packet.data:
         return "request" if packet.out else "response"
     return packet.flags
@@ -152,14 +162,15 @@ def table(cases):
 
 
 def print_text(cases):
+    scheme = cases[0].scheme.upper()
     for case in cases:
-        print(f"\n{case.title}: after the response\n"
-              "     sent by           when   flags         bytes (IP)")
+        print(f"\n{scheme}. {case.title}: after the response\n"
+              "     sent by           when   segment       bytes (IP)")
         for p in case.after:
             print(f"     {'client -->' if p.out else '<-- server'}"
-                  f" {p.sent:10.1f} ms   {label(p):12} {p.bytes:5}"
+                  f" {round(p.sent, 1) + 0.0:10.1f} ms   {label(p):12} {p.bytes:5}"
                   f"{'   wasted' if case.wasted(p) else ''}")
-    print(f"\n{'':37}{'nothing':>12}{'chain':>12}{'HALFRST':>12}")
+    print(f"\n{scheme:37}{'nothing':>12}{'chain':>12}{'HALFRST':>12}")
     for what, *values in table(cases):
         print(f"{what:37}" + "".join(f"{v:>12}" for v in values))
     if any("end of file" in c.write() for c in cases):
@@ -175,10 +186,16 @@ def print_text(cases):
 
 def broken_promises(case):
     """What README.md says about HALFRST and was not so"""
-    flags = [(p.out, p.flags) for p in case.after]
-    if flags != [(False, "FIN ACK"), (True, "RST ACK")]:
-        yield f"packets after the response are {flags}"
-    if case.write() != "EPIPE":
+    want = [(False, "FIN ACK"), (True, "RST ACK")]
+    error = "EPIPE"
+    if case.scheme == "https":
+        # close_notify, and its own ACK; Python's ssl calls EPIPE so
+        want[:1] = [(False, "close_notify"), want[0], (True, "ACK")]
+        error = "SSLEOFError"
+    packets = [(p.out, label(p)) for p in case.after]
+    if packets != want:
+        yield f"packets after the response are {packets}"
+    if case.write() != error:
         yield f"the next write: {case.write()}"
     if case.void:
         yield f"{len(case.void)} packets went into the void"
@@ -194,7 +211,7 @@ def broken_promises(case):
 # Figures. Colours of Okabe and Ito; what they say, shapes or words say too.
 #
 
-WHAT = ("A server closes an idle connection. The client's application is not "
+WHAT = ("A server closes an idle HTTPS connection. The client's application is not "
         "told, and writes its next request 2 seconds later.")
 BLUE, RED, ORANGE, GREEN, GREY = (
     "#0072B2", "#D55E00", "#E69F00", "#009E73", "#767676")
@@ -309,9 +326,9 @@ def arrow(out, y0, y1, colour, words, head):
 def panel(case, y):
     """One run, as the children of an svg or g element"""
     yield text(WIDTH / 2, 22, case.title, 17, "#000", "middle", True)
-    verdict = {True: ("Next write:", "EPIPE. Nothing is sent."),
-               False: ("Next write:", f"{len(case.void)} packets into the "
-                       "void, no error.")}["read" not in case.client]
+    verdict = ("Next write:", f"{len(case.void)} packets into the void, no "
+               "error." if "read" in case.client else
+               "fails. Nothing is sent.")
     yield text(WIDTH / 2, 44, " ".join(verdict), 13,
                RED if case.void else "#222", "middle", bool(case.void))
     yield text(WIDTH / 2, 62, f"{len(case.after)} packets. Server's socket "
@@ -345,10 +362,11 @@ def panel(case, y):
 def bars(cases, width):
     """Packets and bytes after the response; the wasted part is hatched."""
     y = 0
-    for what, size in (("Packets after the response", lambda p: 1),
-                       ("Bytes after the response", lambda p: p.bytes)):
+    for what, size in (("packets after the response", lambda p: 1),
+                       ("bytes after the response", lambda p: p.bytes)):
         y += 22
-        yield text(10, y, what, 14, "#000", bold=True)
+        yield text(10, y, f"{cases[0].scheme.upper()}: {what}", 14, "#000",
+                   bold=True)
         top = max(sum(map(size, c.after)) for c in cases)
         for c in cases:
             y += 22
@@ -415,8 +433,10 @@ def moved(x, y, parts):
     return [f'<g transform="translate({x:.0f} {y:.0f})">', *parts, "</g>"]
 
 
-def figure(cases, name, columns, source):
-    """All panels, legend and bars, beside or below one another"""
+def figure(groups, name, columns, source):
+    """All panels of the first scheme, legend, and bars of each scheme, beside
+    or below one another"""
+    cases = groups[0]
     y = Scale(cases)
     tall = y.bottom + 25
     width = WIDTH * columns + 10
@@ -436,23 +456,29 @@ def figure(cases, name, columns, source):
     at += -(-len(cases) // columns) * tall + 15
     parts += moved(5, at, legend(width))
     at += 10 if columns > 1 else 30
-    parts += moved(5, at, bars(cases, min(width - 10, 640)))
-    at += 195
+    for i, group in enumerate(groups):
+        beside = columns > 1
+        parts += moved(5 + width / 2 * i if beside else 5, at,
+                       bars(group, width / 2 - 20 if beside else width - 10))
+        at += 195 if not beside or group is groups[-1] else 0
     paragraph(" ".join(source), 11, "#555")
     return svg(name, width, at + 12, parts)
 
 
-def page(cases, narrow, wide, source):
-    rows = "".join("<tr><th>" + html.escape(what) + "".join(
-        f"<td>{html.escape(v)}" for v in values)
-        for what, *values in table(cases))
+def page(groups, narrow, wide, source):
+    rows = "".join(
+        f"<tr><th>{cases[0].scheme.upper()}<th>nothing<th>chain<th>HALFRST" +
+        "".join("<tr><th>" + html.escape(what) + "".join(
+            f"<td>{html.escape(v)}" for v in values)
+            for what, *values in table(cases)) for cases in groups)
     packets = "".join(
-        f"<h3>{html.escape(c.title)}</h3><table><tr><th>sent by<th>ms after "
+        f"<h3>{c.scheme.upper()}: {html.escape(c.title)}</h3><table><tr><th>sent by<th>ms after "
         "the FIN<th>segment<th>bytes (IP)<th>" + "".join(
-            f"<tr><td>{'client' if p.out else 'server'}<td>{p.sent:.1f}"
+            f"<tr><td>{'client' if p.out else 'server'}"
+            f"<td>{round(p.sent, 1) + 0.0:.1f}"
             f"<td>{label(p)}<td>{p.bytes}"
             f"<td>{'wasted' if c.wasted(p) else ''}" for p in c.after) +
-        "</table>" for c in cases)
+        "</table>" for cases in groups for c in cases)
     return f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <title>HALFRST: an idle connection that the server closes</title>
@@ -465,32 +491,36 @@ th,td{{border:1px solid #999;padding:.3rem .5rem;text-align:left}}
 th,td{{padding:.2rem .25rem;font-size:.8rem}}}}</style>
 <h1>An idle connection that the server closes</h1>
 <div class="wide">{wide}</div><div class="narrow">{narrow}</div>
-<table><tr><th><th>nothing<th>chain<th>HALFRST{rows}</table>
+<table>{rows}</table>
 <p>* The write succeeds, but the client then reads an end of file.</p>
 <h2>Every packet after the response</h2>{packets}
 <p>{html.escape(' '.join(source))} The captures are beside this page, one for
-each end of each run: <code>nothing</code>, <code>chain</code>,
-<code>halfrst</code> <code>.phone.pcap</code> and
-<code>.server.pcap</code>.</p></html>
+each end of each run: <code>https</code> and <code>http</code>,
+<code>.nothing</code>, <code>.chain</code> and <code>.halfrst</code>,
+<code>.phone.pcap</code> and <code>.server.pcap</code>.</p></html>
 """
 
 
 def main():
     where, kernel, date = sys.argv[1:]
-    cases = [Case(where, *case) for case in CASES]
-    source = (f"Measured on {kernel}, {date}. nginx, keepalive_timeout 2; "
+    groups = [[Case(where, scheme, *case) for case in CASES]
+              for scheme in SCHEMES]
+    source = (f"Measured on {kernel}, {date}. nginx, keepalive_timeout 2, TLS 1.3; "
               "25 ms each way.",
               "Times count from the server's FIN. Idle stretches (· · ·) "
               "are cut short.")
     drawings = {}
     for name, columns in (("wide", 3), ("narrow", 1)):
-        drawings[name] = figure(cases, name, columns, source)
+        drawings[name] = figure(groups, name, columns, source)
         with open(f"{where}/{name}.svg", "w") as f:
             f.write(drawings[name])
     with open(f"{where}/report.html", "w") as f:
-        f.write(page(cases, drawings["narrow"], drawings["wide"], source))
-    print_text(cases)
-    broken = list(broken_promises(cases[-1]))
+        f.write(page(groups, drawings["narrow"], drawings["wide"], source))
+    broken = []
+    for cases in groups:
+        print_text(cases)
+        broken += [f"{cases[-1].scheme}: {promise}"
+                   for promise in broken_promises(cases[-1])]
     for promise in broken:
         print("demo: HALFRST failed:", promise, file=sys.stderr)
     sys.exit(bool(broken))

@@ -20,7 +20,6 @@ set -eu
 here=$(dirname "$0")
 . "$here/servers.sh"
 
-host=198.51.100.2
 java=/usr/lib/jvm/default-java/bin
 jars=/usr/share/java
 classes=/run/jvm:$jars/okhttp.jar:$jars/okio.jar:$jars/httpclient.jar
@@ -33,7 +32,7 @@ pids=()
 umask 0
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX=/run/bytecode
-export SSL_CERT_FILE=/run/cert.pem NODE_EXTRA_CA_CERTS=/run/cert.pem
+export NODE_EXTRA_CA_CERTS=/run/cert.pem
 
 # until_true COMMAND...: the limit is generous, the time is virtual. Sleeps
 # without a process, which is what costs time here.

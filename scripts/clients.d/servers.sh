@@ -8,16 +8,6 @@
 # how it ends if not by a signal.
 # shellcheck disable=SC2317,SC2154 # called by their names; from guest.sh
 
-# The certificate is as old as the guest's clock
-certificate()
-{
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-		-nodes -days 3650 -subj /CN=server \
-		-addext "subjectAltName=IP:$host" \
-		-keyout /run/key.pem -out /run/cert.pem 2>/run/openssl.log
-	cat /run/cert.pem /run/key.pem >/run/both.pem
-}
-
 port_of()
 {
 	case $1 in
