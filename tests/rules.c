@@ -93,19 +93,21 @@ static const char *helper_of(const char *options)
  */
 static void add_helper(const char *name)
 {
-	static int tables;	/* of this process, the first one counts */
+	static int tables;	/* the first one counts, as with rules */
 
 	run("printf 'table inet halfrst%d {\n"
 	    "ct helper h { type \"%s\" protocol tcp; }\n"
-	    "chain out { type filter hook output priority 0;\n"
+	    "chain out { type filter hook output priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
-	    "chain in { type filter hook input priority 0;\n"
+	    "chain in { type filter hook input priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
-	    "chain through { type filter hook forward priority 0;\n"
+	    "chain through { type filter hook forward priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
 	    "}' | nft -f - && cd /proc/sys/net/netfilter && "
 	    "echo 1 >nf_conntrack_tcp_be_liberal && "
-	    "echo 0 >nf_conntrack_checksum", tables++, name);
+	    "echo 0 >nf_conntrack_checksum",
+	    tables, name, tables, tables, tables);
+	tables++;
 }
 
 static void remove_helpers(void)

@@ -139,9 +139,9 @@ static void by_cgroup(void **state)
 	struct host *h = *state;
 	int mine;
 
-	if (run_status("cd /sys/fs/cgroup && { mountpoint -q . || "
-		       "mount -t cgroup2 none .; } && "
-		       "mkdir -p client.service") ||
+	if (run_status("cd /sys/fs && { mountpoint -q cgroup || "
+		       "mount -t cgroup2 none cgroup; } && "
+		       "mkdir -p cgroup/client.service") ||
 	    run_status("nft 'add table inet t; add chain inet t c; add rule "
 		       "inet t c socket cgroupv2 level 1 \"client.service\"' "
 		       "2>/dev/null")) {
@@ -220,8 +220,9 @@ static void local_pair(struct host *h, int *client, int *server)
 	struct sockaddr_storage a;
 	socklen_t len = host_address(h->kind, &a, "127.0.0.1", "::1", 8080);
 	struct conn c = { .peer = &h->peer };
-	int listener = host_socket(h);
+	int listener = host_socket(h), one = 1;
 
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	c.fd = host_socket(h);
@@ -313,7 +314,7 @@ static void another_helper(void **state)
 	nft("table inet first {\n"
 	    "	ct helper ftp { type \"ftp\" protocol tcp; }\n"
 	    "	chain c {\n"
-	    "		type filter hook output priority 0;\n"
+	    "		type filter hook output priority -1;\n"
 	    "		tcp dport 80 ct helper set \"ftp\"\n"
 	    "	}\n"
 	    "}\n");
@@ -472,7 +473,8 @@ static void invalid(void **state)
 /* Without waiting for what it takes them from */
 static void unload(void)
 {
-	wait_for(number_in(MODULE "/refcnt") == 0, 60000);
+	/* TCP keeps orphans, and with them an earlier test's namespace */
+	wait_for(number_in(MODULE "/refcnt") == 0, 1000000);
 	if (syscall(SYS_delete_module, "nf_conntrack_halfrst", O_NONBLOCK))
 		peer_fail(NULL, "rmmod: %s", strerror(errno));
 	assert_true(access(MODULE, F_OK));
