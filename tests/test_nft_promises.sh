@@ -3,13 +3,13 @@
 # lab: --icount
 #
 # The promises' tests once more, by helper: rules.c makes a table of nftables
-# of each rule with the target.  With HALFRST_LONG all of them, otherwise those
-# that say most in the least time.  Prints the TAP of each, one after the other.
+# of each rule with the target.  With HALFRST_LONG all of them, otherwise one.
+# Prints the TAP of each, one after the other.
 set -eu
 
 export HALFRST_BY=helper
-quick='no_byte_lost half_close tcp_decides'
-all="one_packet $quick no_wasted_request bystanders nat netns counters
+quick=no_byte_lost
+all="one_packet $quick half_close tcp_decides no_wasted_request bystanders nat netns counters
 handshake grace property tls_alert trace storm hostile_local"
 
 tests=$quick
