@@ -191,7 +191,7 @@ static enum halfrst_reason halfrst_again(struct halfrst_watch *w, u32 now,
 {
 	u32 grace = msecs_to_jiffies(w->info.grace);
 	u32 age = now - (grace ? w->active : w->since);
-	u32 step = grace ? max(min(age, grace / 4), age / 32) : age / 8;
+	u32 step = grace ? max(min(age, grace / 4), age / 64) : age / 8;
 
 	step = clamp_t(u32, step, w->begun ? FIRST_STEP : 1, LONGEST_STEP);
 	w->due = now + clamp_t(s32, due - now, 1, step);
@@ -428,47 +428,57 @@ static void halfrst_prefer(struct halfrst_watch *w,
 		w->info = *info;
 }
 
-/* A FIN for a connection that is being watched: it may be the real one, or the
- * first one of another life, so look now, that is at the next tick.
- * Returns false if the watch has just ended.
+/* A FIN for a connection that is being watched: it may be the real one, so look
+ * now, that is at the next tick.  Or the first one of another life: the watch
+ * begins anew, and the old one is over.  Returns what to count, or
+ * HALFRST_STATS if the watch has just ended.
  */
-static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
-			     const struct xt_halfrst_info *info)
+static enum halfrst_stat halfrst_repeated(struct halfrst_watch *w,
+					  const struct sock *sk,
+					  const struct xt_halfrst_info *info)
 {
-	bool alive;
+	enum halfrst_stat stat = HALFRST_REPEATED;
 
 	spin_lock_bh(&w->lock);
-	alive = !w->dead;
-	if (alive) {
-		if (w->known && sk_fullsock(sk) &&
-		    w->life != halfrst_life(sk)) {
-			halfrst_over(w, HALFRST_BY_CLOSED);
-			halfrst_begin(w, sk, info);
-		}
-		halfrst_prefer(w, info);
-		if (!w->begun) {
-			w->since = tcp_jiffies32;
-			w->active = w->since;
-		}
-		w->due = tcp_jiffies32;
-		mod_timer(&w->timer, jiffies);
+	if (w->dead) {
+		stat = HALFRST_STATS;
+		goto unlock;
 	}
+	if (w->known && sk_fullsock(sk) && w->life != halfrst_life(sk)) {
+		halfrst_tell(w, HALFRST_BY_CLOSED);
+		halfrst_begin(w, sk, info);
+		stat = HALFRST_CLOSED;
+	}
+	halfrst_prefer(w, info);
+	if (!w->begun) {
+		w->since = tcp_jiffies32;
+		w->active = w->since;
+	}
+	w->due = tcp_jiffies32;
+	mod_timer(&w->timer, jiffies);
+unlock:
 	spin_unlock_bh(&w->lock);
-	return alive;
+	return stat;
 }
 
-/* The watch of that name, which has got one more FIN; or NULL */
-static struct halfrst_watch *
+/* Is there a watch of that name?  Then it has got one more FIN.  Returns what to
+ * count, or HALFRST_STATS if there is none.
+ */
+static enum halfrst_stat
 halfrst_watch_again(struct net *net, const struct halfrst_name *name,
 		    const struct sock *sk, const struct xt_halfrst_info *info)
 {
+	enum halfrst_stat stat;
 	struct halfrst_watch *w;
 
 	do {
 		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
 				      halfrst_watch_params);
-	} while (w && !halfrst_repeated(w, sk, info));
-	return w;
+		if (!w)
+			return HALFRST_STATS;
+		stat = halfrst_repeated(w, sk, info);
+	} while (stat == HALFRST_STATS);
+	return stat;
 }
 
 /* The first look has not been the last: into the table, and sleep.  Returns what
@@ -478,10 +488,11 @@ static enum halfrst_stat halfrst_watch_on(struct halfrst_watch *w,
 					  const struct sock *sk)
 {
 	struct rhashtable *watches = &halfrst_net(w->net)->watches;
+	enum halfrst_stat stat = HALFRST_STATS;
 	int err;
 
 	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon and @sk */
-	do {
+	while (stat == HALFRST_STATS) {
 		/* From the table on a FIN may come in between */
 		spin_lock(&w->lock);
 		err = rhashtable_lookup_insert_fast(watches, &w->node,
@@ -489,10 +500,15 @@ static enum halfrst_stat halfrst_watch_on(struct halfrst_watch *w,
 		if (!err)
 			halfrst_sleep(w);
 		spin_unlock(&w->lock);
-	} while (err == -EEXIST &&
-		 !halfrst_watch_again(w->net, &w->name, sk, &w->info));
-	return !err ? HALFRST_WATCHING :
-	       err == -EEXIST ? HALFRST_REPEATED : HALFRST_NOMEM;
+		if (!err)
+			stat = HALFRST_WATCHING;
+		else if (err == -EEXIST)
+			stat = halfrst_watch_again(w->net, &w->name, sk,
+						   &w->info);
+		else
+			stat = HALFRST_NOMEM;
+	}
+	return stat;
 }
 
 /* The first look.  Under RCU, in softirq. */
@@ -588,6 +604,7 @@ static bool halfrst_holds_net(const struct sock *sk)
 static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 					   const struct xt_halfrst_info *info)
 {
+	enum halfrst_stat stat;
 	struct halfrst_name name;
 	struct halfrst_watch *w;
 
@@ -602,8 +619,9 @@ static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 		return HALFRST_OTHER_OWNER;
 
 	halfrst_name(&name, sk);
-	if (halfrst_watch_again(net, &name, sk, info))
-		return HALFRST_REPEATED;
+	stat = halfrst_watch_again(net, &name, sk, info);
+	if (stat != HALFRST_STATS)
+		return stat;
 
 	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
 	    READ_ONCE(max_watches))
