@@ -160,8 +160,10 @@ run_fetch-busy() { http fetch-busy "$@" node "$here/web.js"; }
 run_go() { http go "$@" /halfrst/with/web-go; }
 run_go-stopped() { http go-stopped "$@" /halfrst/with/web-go; }
 run_ruby() { http ruby "$@" ruby "$here/web.rb"; }
-run_phpcurl() { http phpcurl "$@" "$php" -d extension=curl "$here/web.php"; }
-run_phpstreams() { http phpstreams "$@" "$php" "$here/web.php"; }
+run_phpcurl() { http phpcurl "$@" "$php" -d display_errors=stderr \
+	-d extension=curl "$here/web.php"; }
+run_phpstreams() { http phpstreams "$@" "$php" -d display_errors=stderr \
+	"$here/web.php"; }
 
 # HAProxy on the phone keeps connections to the server, alice being HAProxy
 prepare_haproxy()

@@ -50,8 +50,9 @@ SUMS = FIGURES[:5]
 
 
 def lives(path):
-    """How long the server's sockets were there after their FIN, by port"""
-    fin, life = {}, {}
+    """How long the server's sockets were there after their FIN: by port, in
+    the order of the connections that had it"""
+    fin, life = {}, defaultdict(list)
     with open(path) as f:
         next(f)
         for line in f:
@@ -59,28 +60,38 @@ def lives(path):
             if state.startswith("FIN_WAIT"):
                 fin.setdefault(int(port), float(time))
             elif state == "gone":
-                since = fin.get(int(port), float(time))
-                life[int(port)] = (float(time) - since) * 1000
+                since = fin.pop(int(port), float(time))
+                life[int(port)].append((float(time) - since) * 1000)
     return life
+
+
+def connections(path):
+    """The packets of each connection in a capture, in order, with its port;
+    a port may come again"""
+    found = defaultdict(list)
+    for p in capture(path):
+        if p.flags == "SYN":
+            found[p.port].append([])
+        found[p.port][-1].append(p)
+    for port, each in found.items():
+        for packets in each:
+            yield port, packets
 
 
 def dead(base):
     """The connections that the server closed first, in that order"""
     life = lives(base + ".states")
-    packets = defaultdict(list)
-    for p in capture(base + ".pcap"):
-        packets[p.port].append(p)
     found = []
-    for port, all_of in packets.items():
-        first = next((i for i, p in enumerate(all_of)
+    for port, packets in connections(base + ".pcap"):
+        gone = life[port].pop(0) if life[port] else 0
+        first = next((i for i, p in enumerate(packets)
                       if "FIN" in p.flags or "RST" in p.flags), None)
-        if first is None or all_of[first].out:
+        if first is None or packets[first].out:
             continue
-        rest = all_of[first + 1:]
-        found.append(Dead(all_of[first].time, len(rest),
+        rest = packets[first + 1:]
+        found.append(Dead(packets[first].time, len(rest),
                           sum(p.bytes for p in rest),
-                          sum(p.out and p.data > 0 for p in rest),
-                          life.get(port, 0)))
+                          sum(p.out and p.data > 0 for p in rest), gone))
     return sorted(found)
 
 
