@@ -317,9 +317,8 @@ versions()
 	! command -v lighttpd >/dev/null ||
 		lighttpd -v | sed 's,/, ,; s/ (.*//'
 	! command -v node >/dev/null ||
-		node -p '"Node " + process.versions.node + ", undici " +
-			process.versions.undici'
-	[ ! -x "$php" ] || "$php" -r 'echo "PHP ", PHP_VERSION, "\n";'
+		node -p '"Node " + process.versions.node'
+	[ ! -x "$php" ] || "$php" -d display_errors=stderr -r 'echo "PHP ", PHP_VERSION, "\n";'
 	! command -v ruby >/dev/null || ruby -e 'puts "Ruby #{RUBY_VERSION}"'
 	! command -v mariadbd >/dev/null || mariadbd --no-defaults --version |
 		sed 's/.*Ver \([0-9.]*\).*/MariaDB \1/'
