@@ -102,7 +102,7 @@ struct halfrst_watch {
 	u32			progress;
 	u32			life;
 	kuid_t			uid;
-	spinlock_t		lock;
+	spinlock_t		lock;	/* looks and FINs */
 	u8			begun : 1,
 				known : 1,
 				pending : 1,
@@ -117,7 +117,7 @@ struct halfrst_watch_net {
 
 /* The watches that this CPU is to look at for the first time */
 struct halfrst_soon {
-	spinlock_t		lock;
+	spinlock_t		lock;	/* of the list */
 	struct list_head	list;
 	struct tasklet_struct	tasklet;
 };

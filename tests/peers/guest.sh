@@ -13,6 +13,7 @@ set -eu
 
 suite=$1
 shift
+# shellcheck source=tests/disk.sh
 . ./disk.sh
 disk=$(disk peers)
 mkdir /tmp/peers /tmp/bin
