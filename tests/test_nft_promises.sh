@@ -9,8 +9,8 @@ set -eu
 
 export HALFRST_BY=helper
 quick=no_byte_lost
-all="one_packet $quick half_close tcp_decides no_wasted_request bystanders nat netns counters
-handshake grace property tls_alert trace storm hostile_local"
+all="one_packet $quick half_close tcp_decides no_wasted_request bystanders
+nat netns counters handshake grace tls_alert trace"
 
 tests=$quick
 [ -z "${HALFRST_LONG:-}" ] || tests=$all
