@@ -290,7 +290,8 @@ static void module_goes(void **state)
 	link_rule(&s.link, "-t mangle -F INPUT");
 	wait_for(referred_to(0), 5000);
 	assert_int_equal(pthread_create(&thread, NULL, unload, &result), 0);
-	at_once = wait_until(result >= 0, 1000);
+	/* or never: the locks are held until we let go */
+	at_once = wait_until(result >= 0, 60000);
 	assert_int_equal(established(), s.holders);
 	let_go(&s);
 	pthread_join(thread, NULL);
