@@ -22,6 +22,10 @@
 
 #define MODULE	"/sys/module/nf_conntrack_halfrst"
 
+/* Debian 11's lists IPv4 if it is not asked */
+#define LIST_CONNTRACK	\
+	"{ conntrack -L -f ipv4; conntrack -L -f ipv6; } 2>/dev/null"
+
 /* Lines of a ruleset in the syntax of nft -f */
 #define nft(...) do {							\
 	char text_[4096];						\
@@ -80,7 +84,7 @@ static void six_lines(void **state)
 
 	table("inet", "halfrst", "output", "meta skuid 0 tcp dport 80");
 	peer_closes(h, host_socket(h), true);
-	run("conntrack -L 2>/dev/null | grep -q helper=halfrst");
+	run(LIST_CONNTRACK " | grep -q helper=halfrst");
 	expect_counter("no_socket", 0);
 	expect_counter("wrong_state", 0);
 }
@@ -320,8 +324,8 @@ static void another_helper(void **state)
 	    "}\n");
 	table("inet", "halfrst", "output", "tcp dport 80");
 	peer_closes(h, host_socket(h), false);
-	run("conntrack -L 2>/dev/null | grep -q helper=ftp");
-	run("! conntrack -L 2>/dev/null | grep -q helper=halfrst");
+	run(LIST_CONNTRACK " | grep -q helper=ftp");
+	run("! " LIST_CONNTRACK " | grep -q helper=halfrst");
 }
 
 /*
@@ -390,7 +394,7 @@ static void nonsense(void **state)
 	    "socat - udp:127.0.0.1:9 2>/dev/null; "
 	    "ping -qc1 127.0.0.1 >/dev/null");
 	expect_counter("fins", 0);
-	run("! conntrack -L 2>/dev/null | grep -E '(udp|icmp).*helper'");
+	run("! " LIST_CONNTRACK " | grep -E '(udp|icmp).*helper'");
 	/* nobody has accepted it */
 	host_listen(h, 8081);
 	peer_connect(&c, &h->peer, 8081, 0);
@@ -498,7 +502,7 @@ static void module_goes(void **state)
 	peer_expect(&watched, ". 1:1(0) ack 2");
 	expect_counter("watching", 1);
 	nft("flush ruleset\n");
-	run("conntrack -L 2>/dev/null | grep -q helper=halfrst-10s");
+	run(LIST_CONNTRACK " | grep -q helper=halfrst-10s");
 	unload();
 	/* Linux 7.3 leaves it the name of a helper that does nothing */
 	peer_send(&helped, "F. 1:1(0) ack 1");
