@@ -14,7 +14,6 @@
 #include <linux/netfilter/x_tables.h>
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
-#include <linux/uidgid.h>
 #include <linux/user_namespace.h>
 #include <net/ip.h>
 #include <net/ipv6.h>

@@ -244,7 +244,7 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	if (!sk->sk_socket)
 		return halfrst_again(w, now, never);
 	w->uid = sk->sk_uid;
-	if (halfrst_owner(sk, w->net, &w->info) != true)
+	if (!halfrst_owner(sk, w->net, &w->info))
 		return HALFRST_BY_OWNER;
 
 	progress = tp->copied_seq + tp->write_seq;

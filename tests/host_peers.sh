@@ -19,13 +19,7 @@ peers_modules=()	# all
 . tests/tap.sh
 . tests/peers/suites.sh
 
-suitable
-if [ -n "$why" ]; then
-	echo "1..0 # SKIP $why"
-	exit 0
-fi
-[ -n "${ROW:-}" ] || scripts/lab build "$row"
-mkdir -p "$here" "$(dirname "$table")"
+prepare
 {
 	echo "Linux $(cat "build/lab/$row/release"), $(date -I)"
 	echo

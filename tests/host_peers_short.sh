@@ -17,17 +17,11 @@ peers_modules=(socketserver telnetlib httplib)
 . tests/tap.sh
 . tests/peers/suites.sh
 
-suitable
-if [ -n "$why" ]; then
-	echo "1..0 # SKIP $why"
-	exit 0
-fi
 if [ -n "${HALFRST_LONG:-}" ]; then
 	echo '1..0 # SKIP host_peers.sh has these as well'
 	exit 0
 fi
-[ -n "${ROW:-}" ] || scripts/lab build "$row"
-mkdir -p "$here" "$(dirname "$table")"
+prepare
 suite python_short
 echo "1..$n"
 [ $failed -eq 0 ]
