@@ -2,12 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The guest's half of clients: each CLIENT with a SERVER over a PROTOCOL,
-# without and with HALFRST, in the network of demo-guest.sh:
-#
-#     phone                      net                       server
-#    192.0.2.2 ──── 192.0.2.1   25 ms   198.51.100.1 ──── 198.51.100.2
-#    alice's client           each way              port 80 or 443, closes
-#    (uid 10400)                                    what is idle for 2 seconds
+# without and with HALFRST, in the network of lib/network.sh. The server closes
+# what is idle for 2 seconds.
 #
 # guest.sh RULE[,RULE...] CLIENT/SERVER/PROTOCOL...
 #
@@ -16,8 +12,9 @@
 # shellcheck disable=SC2317 # functions that are called by their names
 set -eu
 
-. "$(dirname "$0")/../demo-guest.sh" :
 here=$(dirname "$0")
+out=/out
+. "$here/../lib/network.sh"
 . "$here/servers.sh"
 
 java=/usr/lib/jvm/default-java/bin
@@ -78,43 +75,6 @@ forgotten()
 	for state in "${last[@]}"; do
 		[ "$state" = gone ] || return 1
 	done
-}
-
-# As network_up of demo-guest.sh, by few processes: they are what costs time
-hosts()
-{
-	local ns address router off=net.ipv6.conf.default.disable_ipv6=1
-
-	ip -batch - <<-END
-	netns add phone
-	netns add net
-	netns add server
-	END
-	ip netns exec net sysctl -qw $off net.ipv4.ip_forward=1
-	ip netns exec phone sysctl -qw $off
-	ip netns exec server sysctl -qw $off \
-		net.ipv4.ip_unprivileged_port_start=0
-	ip -n net -batch - <<-END
-	link add phone type veth peer name eth0 netns phone
-	link add server type veth peer name eth0 netns server
-	addr add 192.0.2.1/24 dev phone
-	addr add 198.51.100.1/24 dev server
-	link set phone up
-	link set server up
-	END
-	for ns in phone/192.0.2.2/192.0.2.1 "server/$host/198.51.100.1"; do
-		IFS=/ read -r ns address router <<< "$ns"
-		ip -n "$ns" -batch - <<-END
-		addr add $address/24 dev eth0
-		link set lo up
-		link set eth0 up
-		route add default via $router
-		END
-	done
-	tc -n net -batch - <<-END
-	qdisc add dev phone root netem delay 25ms
-	qdisc add dev server root netem delay 25ms
-	END
 }
 
 #
@@ -271,7 +231,7 @@ run_case()
 	local base=$out/$client.$server.$protocol.$rule
 
 	port=$(port_of "$protocol")
-	hosts
+	network_up
 	rm -f /run/served /run/dump.rdb
 	"serve_$server" "$protocol"
 	until_true listening server "$port"
@@ -286,7 +246,7 @@ run_case()
 	start phone tcpdump -i eth0 -Z root --immediate-mode -U -s 128 \
 		-w "$base.pcap" tcp port "$port" 2>/run/tcpdump.log
 	until_true grep -q 'listening on' /run/tcpdump.log
-	start server python3 "$here/../demo-states.py" 10 1000 >"$base.states"
+	start server python3 "$here/../lib/states.py" 10 1000 >"$base.states"
 	until_true test -s "$base.states"
 	"run_$client" "$server" "$protocol" >"$base.client" || rc=$?
 	until_true forgotten "$base.states"
@@ -299,11 +259,7 @@ run_case()
 	if [ -e /run/served ]; then
 		sed -n 's,^[A-Z]* /\(.*\),has \1,p' /run/served >>"$base.client"
 	fi
-	ip -batch - <<-END
-	netns del phone
-	netns del server
-	netns del net
-	END
+	network_down
 	return $rc
 }
 

@@ -13,7 +13,7 @@ import statistics
 import sys
 from collections import Counter, defaultdict, namedtuple
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from capture import capture  # noqa: E402
 
 CLIENTS = {

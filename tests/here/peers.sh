@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# slow: other people's tests, each three times
+#
+# Other people's tests as bystanders: without a rule, with a catch-all rule of
+# grace 10m and with one of grace 0. With 10m no test may change; those that
+# change with 0 are in tests/here/peers/expected. Runs on the host, boots guests;
+# prints TAP. Leaves a table, peers.md, beside its output. PEERS="python
+# libuv" runs these suites only.
+set -eu
+
+cd "$(dirname "$0")/../.."
+row=${ROW:-bookworm}
+here=$PWD/build/peers/$row/passes
+table=build/check/$row/peers.md
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+peers_modules=()	# all
+. tests/lib/tap.sh
+. tests/here/peers/suites.sh
+
+prepare
+{
+	echo "Linux $(cat "build/lab/$row/release"), $(date -I)"
+	echo
+	echo '| suite | tests | without | grace 0 | grace 10m |'
+	echo '|---|---|---|---|---|'
+} >"$table"
+for name in ${PEERS:-selftests tls mptcp python go libevent libuv}; do
+	suite "$name"
+done
+echo "1..$n"
+[ $failed -eq 0 ]

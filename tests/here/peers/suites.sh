@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Other people's tests as bystanders. To be sourced, after tests/lib/tap.sh, by a
+# test of here/ that has $row, $here (a folder), $table (a file) and peers_modules
+# (those of Python's modules that are wanted, or none for all).
+# shellcheck disable=SC2034,SC2154 # shared with who sources it
+
+# prepare: builds the row; ends with a skip if it is not for these tests
+prepare()
+{
+	local arch why=
+
+	read -r _ arch _ < <(scripts/lab rows |
+		awk -v row="$row" '$1 == row')
+	case "$arch $row" in
+	"amd64 bullseye") why='autotools of this release are not those that build' ;;
+	amd64*)	;;
+	*)	why="built for amd64 only, not for $arch" ;;
+	esac
+	if [ -n "$why" ]; then
+		echo "1..0 # SKIP $why"
+		exit 0
+	fi
+	[ -n "${ROW:-}" ] || scripts/lab build "$row"
+	mkdir -p "$here" "$(dirname "$table")"
+}
+
+# passes SUITE FOLDER PASS...: a guest that runs them, what it leaves in FOLDER
+passes()
+{
+	local suite=$1 out=$2 name=$1 here options=(--icount --mem 1536) set=()
+
+	shift 2
+	here=$(tests/here/peers/build.sh "$row" "$suite") || return
+	cp "$here/is" "$out.is"
+	case $suite in
+	python*)
+		set=(--root "$(basename "$(readlink \
+			"build/lab/$row/root/usr/bin/python3")")")
+		printf '%s\n' "${peers_modules[@]}" >"$here/install/modules"
+		name=python
+		options=(--icount --mem 2048)
+		;;
+	selftests|tls|mptcp) options=(--icount --mem 3072) ;;
+	esac
+	rm -rf "$out"
+	tar -cf "$out.tar" -C "$here/install" . &&
+	truncate -s %1M "$out.tar" &&	# a disk has whole sectors
+	scripts/lab run "$row" "${set[@]}" "${options[@]}" --limit 7200 \
+		--out "$out" --log "build/lab/log/$row.peers-$suite.log" \
+		--qemu "-drive file=$out.tar,format=raw,if=none,id=peers,readonly=on \
+-device virtio-blk-pci,drive=peers,serial=peers,romfile=" -- \
+		../here/peers/guest.sh "$name" "$@"
+}
+
+# compared SUITE WHAT...: see compare.py
+compared()
+{
+	python3 tests/here/peers/compare.py "$row" "$1" "$here/$1" "${@:2}"
+}
+
+# A difference may be the test's own: once more without a rule
+steady()
+{
+	passes "$1" "$here/$1.again" none &&
+	cp "$here/$1/1.none.results" "$here/$1.again/0.none.results" &&
+	python3 tests/here/peers/compare.py "$row" "$1" "$here/$1.again" steady
+}
+
+# suite SUITE: three passes, compared
+suite()
+{
+	local suite=$1 before=$failed
+
+	check "$suite runs, and the kernel says nothing" \
+		passes "$suite" "$here/$suite" none 10m 0
+	[ "$failed" -eq "$before" ] || return 0
+	for grace in 10m 0; do
+		check "$suite, grace $grace: it ran to its end" \
+			compared "$suite" ran $grace
+		check "$suite, grace $grace: the counters" \
+			compared "$suite" counters $grace
+		head -n 1 "${tmp:?}/log"
+	done
+	before=$failed
+	check "$suite, grace 10m: no test changes" compared "$suite" changes 10m
+	check "$suite, grace 0: those that are known to change" \
+		compared "$suite" changes 0
+	if [ "$failed" -ne "$before" ]; then
+		check "$suite without a rule: no test changes" steady "$suite"
+	fi
+	compared "$suite" row "$(cat "$here/$suite.is")" >>"$table"
+}

@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: the long form has the other rows
+#
+# peers.sh's short form: those of Python's modules that take least, as
+# bystanders. Runs on the host, boots a guest; prints TAP.
+set -eu
+
+cd "$(dirname "$0")/../.."
+row=${ROW:-bookworm}
+here=$PWD/build/peers/$row/passes
+table=build/check/$row/peers_short.md
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+# shellcheck disable=SC2034 # for the file below
+peers_modules=(socketserver telnetlib httplib)
+. tests/lib/tap.sh
+. tests/here/peers/suites.sh
+
+if [ -n "${HALFRST_LONG:-}" ]; then
+	echo '1..0 # SKIP peers.sh has these as well'
+	exit 0
+fi
+prepare
+suite python_short
+echo "1..$n"
+[ $failed -eq 0 ]

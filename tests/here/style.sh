@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: sources are the same everywhere
+#
+# What tools say about the sources. Runs on the host; prints TAP.
+set -eu
+
+cd "$(dirname "$0")/../.."
+row=${ROW:-bookworm}
+chroot=$PWD/build/lab/$row/chroot
+man=xtables-ext/libxt_HALFRST.man
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+n=0
+failed=0
+
+# check NAME CMD...: CMD succeeds without a word
+check()
+{
+	local name=$1
+
+	shift
+	n=$((n + 1))
+	if "$@" >"$tmp/log" 2>&1 && [ ! -s "$tmp/log" ]; then
+		echo "ok $n - $name"
+	else
+		failed=$((failed + 1))
+		echo "not ok $n - $name"
+		head -n 60 "$tmp/log" | sed 's/^/# /'
+	fi
+}
+
+skip()
+{
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2"
+}
+
+# Everything that is written by hand, and none of what is made from it
+sources()
+{
+	find Makefile Kbuild .ci kmod scripts tests xtables-ext -type f \
+		! -name '.*' ! -name '*.mod.c' \( -name '*.[ch]' \
+		-o -name '*.sh' -o -name '*.py' -o -name '*.man' \
+		-o -name Makefile -o -name Kbuild -o -name Kconfig \
+		-o -path '.ci/*' -o -path 'scripts/*' ! -name '*.*' \)
+}
+
+without_licence()
+{
+	sources | xargs grep -L -E 'SPDX-License-Identifier: GPL-2\.0-only( \*/)?$'
+}
+
+shell()
+{
+	sources | xargs grep -lE -m 1 '^#!.*/(ba)?sh' |
+		xargs shellcheck -x -P SCRIPTDIR -P tests/bench
+}
+
+# Asks what the kernel has, not how it is called
+versions()
+{
+	local f
+
+	for f in $(sources | grep '\.[ch]$'); do
+		[ "$f" = kmod/halfrst_compat.h ] ||
+			grep -Hn -e LINUX_VERSION_CODE -e KERNEL_VERSION "$f" ||
+			:
+	done
+}
+
+formatted()
+{
+	man --warnings -l "$man" >"$tmp/man" && [ -s "$tmp/man" ]
+}
+
+# The row's compiler and headers, and this host's sparse with its libraries:
+# what it says about the kernel's own headers is not ours. The mount ends with
+# its namespace.
+sparse_says()
+{
+	local release host=/mnt/host
+
+	release=$(cat "$chroot/kernel/release") &&
+	mkdir -p "$tmp/sparse/host" &&
+	cp -R kmod Kbuild "$tmp/sparse" &&
+	cp "$(command -v sparse)" "$tmp/sparse/host" &&
+	ldd "$(command -v sparse)" | grep -o '/[^ ]*' |
+		xargs cp -L -t "$tmp/sparse/host" &&
+	find "$tmp/sparse" -name '*.o' -delete || return
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare -m -p -f sh -c 'mount --bind "$1" "$2/mnt" &&
+		mount -t proc proc "$2/proc" && exec chroot "$2" make \
+		-C "/lib/modules/$3/build" M=/mnt C=2 CHECK="$4" \
+		modules' - "$tmp/sparse" "$chroot" "$release" \
+		"$host/ld-linux-x86-64.so.2 --library-path $host $host/sparse" \
+		>"$tmp/make" 2>&1 || { tail "$tmp/make"; return 1; }
+	# it ran, on each file
+	[ "$(grep -c '^ *CHECK .*/kmod/' "$tmp/make")" = \
+		"$(find kmod -name '*.c' ! -name '*.mod.c' | wc -l)" ] ||
+		cat "$tmp/make"
+	! grep -E '/kmod/.*(warning|error):' "$tmp/make"
+}
+
+# TP_STRUCT__entry() and its like are laid out as in every trace header
+strict()
+{
+	local rc=0
+
+	perl "$checkpatch" --no-tree --strict --terse --quiet --no-summary \
+		--ignore PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE \
+		-f kmod/halfrst_trace.h || rc=1
+	find kmod -name '*.[ch]' ! -name '*.mod.c' ! -name halfrst_trace.h \
+		-print0 | xargs -0 perl "$checkpatch" --no-tree --strict \
+		--terse --quiet --no-summary -f || rc=1
+	return $rc
+}
+
+checkpatch=
+for f in "$chroot"/usr/src/linux-headers-*/scripts/checkpatch.pl \
+	build/kernel/*/scripts/checkpatch.pl; do
+	[ ! -e "$f" ] || checkpatch=$f
+done
+
+scripts/lab install man-db mandoc shellcheck sparse perl
+
+check 'the man page formats without a warning' formatted
+check 'mandoc finds nothing in the man page' mandoc -T lint "$man"
+check 'shellcheck finds nothing in the scripts' shell
+check 'every source names its licence' without_licence
+check 'no kernel version outside of halfrst_compat.h' versions
+why=
+if [ "$(uname -m)" != x86_64 ] || [ ! -e "$chroot/kernel/release" ]; then
+	why="$row has no compiler here"
+elif [ -e "$chroot/usr/bin/aarch64-linux-gnu-gcc" ]; then
+	why="$row is cross-compiled"
+elif grep -qs checker-valid "$chroot"/usr/src/linux-headers-*/Makefile; then
+	why="$row's headers want a newer sparse than Debian 12's"
+fi
+if [ -z "$why" ]; then
+	check 'sparse finds nothing in the module' sparse_says
+else
+	skip 'sparse finds nothing in the module' "$why"
+fi
+if [ -n "$checkpatch" ]; then
+	check 'checkpatch --strict finds nothing in the module' strict
+else
+	skip 'checkpatch --strict finds nothing in the module' \
+		'no kernel source with scripts/checkpatch.pl here'
+fi
+echo "1..$n"
+[ $failed -eq 0 ]
