@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "kernel.h"
 #include "link.h"
 #include "rules.h"
 

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define SLAB	"/sys/kernel/debug/failslab"

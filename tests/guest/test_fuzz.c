@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crowd.h"
-#include "fuzz.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define CONNECTIONS	64

@@ -19,17 +19,16 @@
 #include <unistd.h>
 
 /* <netinet/in.h> before the kernel's headers */
-#include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
-
+#include "xt_HALFRST.h"
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netlink.h>
-
-#include "xt_HALFRST.h"
 
 #define MESSAGE		4096
 

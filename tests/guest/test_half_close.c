@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "link.h"
 #include "rules.h"
 

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "crowd.h"
-#include "fuzz.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
+#include "segment.h"
 
 #define PACKETS		how_often(2000, 20000)
 #define CROWD		100
@@ -23,7 +24,7 @@ static void fin(const struct host *h, const struct conn *c, uint32_t offset)
 	forge(h, &(struct forged){
 		.sport = c->peer_port, .dport = c->app_port,
 		.seq = c->iss + 1 + offset, .ack = c->irs + 1,
-		.window = 65535, .flags = FORGED_FIN | FORGED_ACK,
+		.window = 65535, .flags = FIN | ACK,
 		.fragment = -1,
 	});
 }
@@ -121,7 +122,7 @@ static void closed_ports(void **state)
 		forge(h, &(struct forged){
 			.sport = chance(&seed), .dport = chance(&seed),
 			.seq = chance(&seed), .ack = chance(&seed),
-			.flags = FORGED_FIN | FORGED_ACK, .fragment = -1,
+			.flags = FIN | ACK, .fragment = -1,
 		});
 		if (!(i % 100))
 			fuzz_drain(h);
@@ -141,7 +142,7 @@ static void listener(void **state)
 		forge(h, &(struct forged){
 			.sport = chance(&seed), .dport = 8080,
 			.seq = chance(&seed), .ack = chance(&seed),
-			.flags = FORGED_FIN | (i & 1 ? FORGED_ACK : FORGED_SYN),
+			.flags = FIN | (i & 1 ? ACK : SYN),
 			.fragment = -1,
 		});
 		if (!(i % 100))
@@ -169,7 +170,7 @@ static void malformed(void **state)
 		struct forged f = {
 			.sport = c.peer_port, .dport = c.app_port,
 			.seq = c.iss + 1 + (1 << 20), .ack = c.irs + 1,
-			.flags = FORGED_FIN | FORGED_ACK, .fragment = -1,
+			.flags = FIN | ACK, .fragment = -1,
 			.options = options, .options_len = i % 41,
 		};
 
@@ -203,7 +204,7 @@ static void extension_header(void **state)
 	forge(h, &(struct forged){
 		.sport = c.peer_port, .dport = c.app_port,
 		.seq = c.iss + 1, .ack = c.irs + 1, .window = 65535,
-		.flags = FORGED_FIN | FORGED_ACK,
+		.flags = FIN | ACK,
 		.extension = IPPROTO_DSTOPTS, .fragment = -1,
 	});
 	peer_expect(&c, "R. 1:1(0) ack 2");
@@ -223,7 +224,7 @@ static void fragments(void **state)
 		forge(h, &(struct forged){
 			.sport = c.peer_port, .dport = c.app_port,
 			.seq = c.iss + 1 + i, .ack = c.irs + 1,
-			.window = 65535, .flags = FORGED_FIN | FORGED_ACK,
+			.window = 65535, .flags = FIN | ACK,
 			.fragment = 0, .more = true,
 			.cut = (h->kind == IPV6 ? 48 : 20) + 16,
 		});

@@ -29,6 +29,8 @@
 #include <linux/userfaultfd.h>
 
 #include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define PORT		8080

@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define SLOTS		48

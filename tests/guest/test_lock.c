@@ -24,7 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "kernel.h"
 #include "link.h"
 #include "rules.h"
 

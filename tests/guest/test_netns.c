@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "crowd.h"
 #include "host.h"
+#include "kernel.h"
 #include "rules.h"
 
 static struct host *another(struct host *h)

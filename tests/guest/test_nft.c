@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "dice.h"
 #include "host.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define MODULE	"/sys/module/nf_conntrack_halfrst"

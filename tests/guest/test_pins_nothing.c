@@ -12,8 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "dice.h"
 #include "host.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define SOCKETS		20

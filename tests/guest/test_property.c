@@ -16,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "link.h"
 #include "rules.h"
 

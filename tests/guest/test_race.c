@@ -25,6 +25,8 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define PORT	8080

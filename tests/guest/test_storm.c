@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "dice.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define BYTES_A_WATCH	192	/* with its share of the table */

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "crowd.h"
+#include "dice.h"
 #include "rules.h"
 
 #define RST_ACK		0x14

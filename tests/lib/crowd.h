@@ -4,8 +4,6 @@
  *
  *	this process                          child process
  *	client[0..n-1] ── lo, INPUT, rules ── accepted sockets
- *
- * and what the kernel has allocated for them.
  */
 #ifndef CROWD_H
 #define CROWD_H
@@ -37,34 +35,5 @@ bool crowd_repeats_fin(void);
 
 /* How many clients are in this state: TCP_CLOSE... */
 int crowd_in_state(const struct crowd *c, int state);
-
-/* TCP_INFO of any TCP socket, and the state in it */
-struct tcp_info socket_info(int fd);
-int socket_state(int fd);
-
-/*
- * Objects in use in a slab cache, exactly: what the CPUs keep for themselves
- * is flushed first.  0 if there is no such cache.
- */
-long slab_objects(const char *cache);
-long slab_bytes(const char *cache);	/* with what its pages leave over */
-
-/* A line of /proc/net/snmp's Tcp section, "OutRsts" for instance */
-long tcp_counter(const char *name);
-
-/* A number out of a file, -1 if it is not there */
-long number_in(const char *path);
-
-/* Is HALFRST part of the kernel, so that it never goes? */
-bool built_in(void);
-
-/* Do @n rules hold the module?  Nobody counts where it is built in. */
-bool referred_to(long n);
-
-/* Small and repeatable; never 0 */
-uint32_t chance(uint32_t *seed);
-
-/* @usual times, or @often with HALFRST_LONG */
-int how_often(int usual, int often);
 
 #endif /* CROWD_H */

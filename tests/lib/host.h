@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "application.h"
 #include "peer.h"
 
 #define HOST_SOCKETS	512
@@ -88,23 +89,6 @@ void server(struct conn *c, struct host *h, int options);
 /* Addresses of this kind's sockets; returns their length */
 socklen_t host_address(enum kind kind, struct sockaddr_storage *a,
 		       const char *ipv4, const char *ipv6, uint16_t port);
-
-/* Write or read @n bytes of the pattern; the read waits for them */
-void app_write(struct conn *c, size_t n);
-void app_read(struct conn *c, size_t n);
-
-/* read() returns 0 / fails with @error; the same for send() */
-void app_read_eof(struct conn *c);
-void app_read_fails(struct conn *c, int error);
-void app_write_fails(struct conn *c, int error);
-
-int app_state(const struct conn *c);	/* TCP_ESTABLISHED... */
-int app_unread(const struct conn *c);
-int app_unacked(const struct conn *c);
-int app_error(const struct conn *c);	/* takes SO_ERROR */
-
-/* Wait, up to @ms, until the socket is in this state */
-void app_wait_state(struct conn *c, int state, int ms);
 
 /* Wait for a condition; the longer it takes the less often it is tried */
 #define wait_until(condition, ms) ({					\

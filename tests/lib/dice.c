@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Segments by dice; fuzz.h tells what for. */
+/* Chance; dice.h tells what for. */
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -8,33 +8,20 @@
 
 #include <linux/virtio_net.h>
 
-#include "crowd.h"
-#include "fuzz.h"
+#include "dice.h"
+#include "segment.h"
 
-static void put16(uint8_t *p, uint16_t v)
+int how_often(int usual, int often)
 {
-	p[0] = v >> 8;
-	p[1] = v;
+	return getenv("HALFRST_LONG") ? often : usual;
 }
 
-static void put32(uint8_t *p, uint32_t v)
+uint32_t chance(uint32_t *seed)
 {
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static uint32_t sum(const uint8_t *p, size_t len, uint32_t start)
-{
-	for (; len > 1; len -= 2, p += 2)
-		start += p[0] << 8 | p[1];
-	return len ? start + (p[0] << 8) : start;
-}
-
-static uint16_t fold(uint32_t s)
-{
-	while (s >> 16)
-		s = (s & 0xffff) + (s >> 16);
-	return ~s;
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 17;
+	*seed ^= *seed << 5;
+	return *seed;
 }
 
 static size_t tcp(uint8_t *p, const struct forged *f)
@@ -69,7 +56,7 @@ static size_t ipv4(uint8_t *p, const struct forged *f, size_t len)
 	p[9] = IPPROTO_TCP;
 	inet_pton(AF_INET, PEER_IPV4, p + 12);
 	inet_pton(AF_INET, APP_IPV4, p + 16);
-	put16(p + 10, fold(sum(p, 20, 0)));
+	put16(p + 10, ~fold(sum16(p, 20, 0)));
 	return 20;
 }
 
@@ -104,14 +91,13 @@ void forge(const struct host *h, const struct forged *f)
 	uint8_t *ip = packet + sizeof(struct virtio_net_hdr), *segment;
 	uint8_t built[4096];
 	size_t len = tcp(built, f), head;
-	uint32_t s = IPPROTO_TCP + len;
 	ssize_t done;
 
 	head = h->kind == IPV6 ? ipv6(ip, f, len) : ipv4(ip, f, len);
 	segment = ip + head;
 	memcpy(segment, built, len);
-	s = h->kind == IPV6 ? sum(ip + 8, 32, s) : sum(ip + 12, 8, s);
-	put16(segment + 16, fold(sum(segment, len, s)) ^ f->bad_checksum);
+	put16(segment + 16, ~fold(sum16(segment, len, pseudo_sum(ip, len))) ^
+			    f->bad_checksum);
 	memset(packet, 0, sizeof(struct virtio_net_hdr));
 	len += head;
 	if (f->cut > 0 && (size_t)f->cut < len)
@@ -142,11 +128,11 @@ static uint32_t near(uint32_t right, uint32_t dice, uint32_t wild)
 }
 
 static const uint8_t usual_flags[] = {
-	FORGED_FIN | FORGED_ACK, FORGED_FIN | FORGED_ACK,
-	FORGED_FIN | FORGED_PSH | FORGED_ACK, FORGED_ACK, FORGED_ACK,
-	FORGED_PSH | FORGED_ACK, FORGED_FIN, FORGED_URG | FORGED_ACK,
-	FORGED_URG | FORGED_FIN | FORGED_ACK, FORGED_RST | FORGED_ACK,
-	FORGED_SYN, FORGED_SYN | FORGED_ACK,
+	FIN | ACK, FIN | ACK,
+	FIN | PSH | ACK, ACK, ACK,
+	PSH | ACK, FIN, URG | ACK,
+	URG | FIN | ACK, RST | ACK,
+	SYN, SYN | ACK,
 };
 
 static const uint8_t extensions[] = {
@@ -171,8 +157,8 @@ void fuzz_segment(const struct host *h, const struct conn *c, uint32_t *seed)
 	/* what was received is known to the socket alone: start at 1 often */
 	f.seq = near(c->iss + 1, chance(seed), odd);
 	f.ack = near(c->irs + 1, chance(seed), odd);
-	if (f.flags & FORGED_RST && dice >> 28)
-		f.flags = FORGED_ACK;
+	if (f.flags & RST && dice >> 28)
+		f.flags = ACK;
 	switch (odd % 40) {
 	case 0:
 		f.flags = odd >> 8;
@@ -222,10 +208,10 @@ int fuzz_drain(struct host *h)
 	while ((len = read(p->tun, packet, sizeof(packet))) > 0) {
 		len -= sizeof(struct virtio_net_hdr);
 		if (len >= 20 + 20 && ip[0] >> 4 == 4 && ip[9] == IPPROTO_TCP)
-			resets += !!(ip[20 + 13] & FORGED_RST);
+			resets += !!(ip[20 + 13] & RST);
 		else if (len >= 40 + 20 && ip[0] >> 4 == 6 &&
 			 ip[6] == IPPROTO_TCP)
-			resets += !!(ip[40 + 13] & FORGED_RST);
+			resets += !!(ip[40 + 13] & RST);
 	}
 	for (size_t i = 0; i < p->segments; i++)
 		free(p->log[i]);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the kernel tells of itself; kernel.h has the list. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "kernel.h"
+
+#define MODULE		"/sys/module/xt_HALFRST"
+
+long number_in(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long value = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+bool built_in(void)
+{
+	return !access(MODULE, F_OK) && access(MODULE "/refcnt", F_OK);
+}
+
+bool referred_to(long n)
+{
+	return built_in() || number_in(MODULE "/refcnt") == n;
+}
+
+static long slab_number(const char *cache, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/%s", cache, name);
+	return number_in(path);
+}
+
+static bool slab_flush(const char *cache)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
+	if (access(path, W_OK))
+		return false;
+	set(path, "1");
+	return true;
+}
+
+long slab_objects(const char *cache)
+{
+	return slab_flush(cache) ? slab_number(cache, "objects") : 0;
+}
+
+long slab_bytes(const char *cache)
+{
+	if (!slab_flush(cache))
+		return 0;
+	return slab_number(cache, "slabs") *
+	       (sysconf(_SC_PAGESIZE) << slab_number(cache, "order"));
+}
+
+long tcp_counter(const char *name)
+{
+	char names[1024], values[1024], *n, *v, *sn, *sv;
+	FILE *f = fopen("/proc/self/net/snmp", "re");
+
+	if (!f)
+		peer_fail(NULL, "/proc/net/snmp: %s", strerror(errno));
+	while (fgets(names, sizeof(names), f) &&
+	       fgets(values, sizeof(values), f)) {
+		if (strncmp(names, "Tcp:", 4))
+			continue;
+		n = strtok_r(names, " \n", &sn);
+		v = strtok_r(values, " \n", &sv);
+		while (n && v && strcmp(n, name)) {
+			n = strtok_r(NULL, " \n", &sn);
+			v = strtok_r(NULL, " \n", &sv);
+		}
+		if (n && v) {
+			fclose(f);
+			return atol(v);
+		}
+	}
+	peer_fail(NULL, "/proc/net/snmp has no Tcp %s", name);
+}
+
+struct tcp_info socket_info(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		peer_fail(NULL, "TCP_INFO: %s", strerror(errno));
+	return info;
+}
+
+int socket_state(int fd)
+{
+	return socket_info(fd).tcpi_state;
+}
