@@ -12,32 +12,8 @@
 # shellcheck disable=SC2317 # functions that are called by their names
 set -eu
 
-n=0 failed=0
 tmp=$(mktemp -d)
-
-# ok STATUS NAME
-ok()
-{
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
-
-# until_true COMMAND...: the limit is generous, the time is virtual
-until_true()
-{
-	local i
-
-	for ((i = 0; i < 600; i++)); do
-		! "$@" || return 0
-		sleep 0.1
-	done
-	return 1
-}
+. ../lib/tap.sh
 
 hosts()
 {
@@ -170,7 +146,7 @@ for with in without with; do
 			rc=0
 			capture "$tmp/$with.$scenario.$address" "$scenario" \
 				"$address" || rc=$?
-			ok $rc "$scenario to $address, $with the module"
+			result $rc "$scenario to $address, $with the module"
 		done
 	done
 	if [ $with = with ]; then
@@ -183,7 +159,7 @@ for with in without with; do
 			rc=1
 		[ $rc -eq 0 ] ||
 			ip netns exec server sed 's/^/# /' /proc/net/xt_halfrst
-		ok $rc "FINs were seen and nothing was reset"
+		result $rc "FINs were seen and nothing was reset"
 	fi
 	gone
 done
@@ -195,7 +171,7 @@ for scenario in $scenarios; do
 		diff "$tmp/without.$scenario.$address" \
 			"$tmp/with.$scenario.$address" >"$tmp/diff" || rc=1
 		[ $rc -eq 0 ] || sed 's/^/# /' "$tmp/diff"
-		ok $rc "$scenario to $address: the same packets"
+		result $rc "$scenario to $address: the same packets"
 	done
 done
 rm -rf "$tmp"

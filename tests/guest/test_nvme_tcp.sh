@@ -29,17 +29,6 @@ mountpoint -q $config || mount -t configfs configfs $config
 subsystem=$config/nvmet/subsystems/$nqn
 port=$config/nvmet/ports/1
 
-# until_true CMD...: up to 20 s
-until_true()
-{
-	for _ in {1..200}; do
-		! "$@" || return 0
-		sleep 0.1
-	done
-	echo "never true: $*"
-	return 1
-}
-
 target_up()
 {
 	truncate -s 16M "$tmp/disk" &&

@@ -26,25 +26,9 @@
 # shellcheck disable=SC2317 # functions that are called by their names
 set -eu
 
-n=0 failed=0
 tmp=$(mktemp -d)
+. ../lib/tap.sh
 chmod 755 "$tmp"
-
-# check NAME COMMAND...
-check()
-{
-	local name=$1
-
-	shift
-	n=$((n + 1))
-	if "$@"; then
-		echo "ok $n - $name"
-	else
-		echo "not ok $n - $name"
-		failed=1
-		sed 's/^/# /' "$tmp"/run
-	fi
-}
 
 cat >"$tmp/server.py" <<'END'
 import errno, select, socket, sys, time
@@ -197,18 +181,6 @@ http {
 	}
 }
 END
-
-until_true()
-{
-	local i
-
-	for ((i = 0; i < 300; i++)); do
-		! "$@" || return 0
-		sleep 1
-	done
-	echo "never true: $*" >>"$tmp/run"
-	return 1
-}
 
 listening()
 {

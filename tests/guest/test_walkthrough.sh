@@ -7,39 +7,24 @@
 # reads nor closes.  Runs as root in a guest of the lab; prints TAP.
 set -eu
 
-n=0
 many=2000
 [ -z "${HALFRST_LONG:-}" ] || many=20000
-failed=0
 tmp=$(mktemp -d /tmp/walk.XXXXXX)
+. ../lib/tap.sh
 
-result()	# NAME GOT WANT
+# is WANT CMD...: what CMD prints
+is()
 {
-	n=$((n + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $n - $1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $1: got $2, want $3"
-	fi
+	local want=$1 got
+
+	shift
+	got=$("$@")
+	[ "$got" = "$want" ] || { echo "got $got, want $want"; return 1; }
 }
 
 count()
 {
 	awk -v name="$1" '$1 == name { print $2 }' /proc/net/xt_halfrst
-}
-
-# wait_for WANT CMD...: up to 60 s until CMD prints WANT
-wait_for()
-{
-	local want=$1
-
-	shift
-	for _ in {1..600}; do
-		[ "$("$@")" != "$want" ] || return 0
-		sleep 0.1
-	done
-	echo "# not within 60 s: $* = $want"
 }
 
 in_close_wait()
@@ -90,34 +75,34 @@ what_they_have()
 }
 
 clients $many
-wait_for $many in_close_wait
+until_true is $many in_close_wait >/dev/null
 ss -Htn state close-wait | awk '{ sub(/.*:/, "", $3); print $3 }' |
 	sort | uniq -c | sort -rn | head -3 >"$tmp/ports"
-result "the port that stands out" "$(xargs <"$tmp/ports")" "$many 8080"
+check "the port that stands out" is "$many 8080" xargs -a "$tmp/ports"
 
-result "what they have" "$(what_they_have)" "28 0 python3"
+check "what they have" is "28 0 python3" what_they_have
 
 rule="INPUT -p tcp --dport 8080 --tcp-flags FIN FIN -j HALFRST --grace 5m"
 # shellcheck disable=SC2086 # words
 iptables -t mangle -A $rule --dry-run
 clients 1000
 sleep 600
-result "what it would have reset" "$(count dry_run)" 1000
-result "but did not" "$(in_close_wait)" $((many + 1000))
+check "what it would have reset" is 1000 count dry_run
+check "but did not" is $((many + 1000)) in_close_wait
 
 # shellcheck disable=SC2086 # words
 iptables -t mangle -A $rule
 # shellcheck disable=SC2086 # words
 iptables -t mangle -D $rule --dry-run
 ss -K state close-wait '( sport = :8080 )' >"$tmp/killed"
-result "the old ones are gone" "$(in_close_wait)" 0
+check "the old ones are gone" is 0 in_close_wait
 
 clients 1000
-wait_for 1000 in_close_wait
-result "new ones wait" "$(count watching)" 1000
+until_true is 1000 in_close_wait >/dev/null
+check "new ones wait" is 1000 count watching
 sleep 600
-result "and are reset" "$(count resets)" 1000
-result "none is left" "$(in_close_wait)" 0
+check "and are reset" is 1000 count resets
+check "none is left" is 0 in_close_wait
 
 echo "1..$n"
 [ "$failed" -eq 0 ]

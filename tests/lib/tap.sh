@@ -7,21 +7,28 @@
 n=0
 failed=0
 
-# check NAME CMD...: one TAP line; what CMD printed is shown if it fails.
+# result STATUS NAME [FILE]: one TAP line; FILE says why it failed
+result()
+{
+	n=$((n + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $n - $2"
+		return
+	fi
+	failed=$((failed + 1))
+	echo "not ok $n - $2"
+	[ -z "${3:-}" ] || head -n 60 "$3" | sed 's/^/# /'
+}
+
+# check NAME CMD...: what CMD printed is shown if it fails.
 # Function bodies run with set -e switched off in here: say && instead.
 check()
 {
-	local name=$1
+	local name=$1 rc=0
 
 	shift
-	n=$((n + 1))
-	if "$@" >"${tmp:?}/log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $n - $name"
-		head -n 60 "${tmp:?}/log" | sed 's/^/# /'
-	fi
+	"$@" >"${tmp:?}/log" 2>&1 || rc=$?
+	result $rc "$name" "$tmp/log"
 }
 
 # skip NAME REASON
@@ -29,4 +36,17 @@ skip()
 {
 	n=$((n + 1))
 	echo "ok $n - $1 # SKIP $2"
+}
+
+# until_true CMD...: five minutes at most, which is generous
+until_true()
+{
+	local i
+
+	for ((i = 0; i < 350; i++)); do
+		! "$@" || return 0
+		sleep $((i / 50 ? 1 : 0)).1
+	done
+	echo "# not within five minutes: $*"
+	return 1
 }
