@@ -24,18 +24,25 @@
 #define SECONDS	1000
 #define MINUTES	(60 * SECONDS)
 
+/* The error is the extension's default */
+#define OPTIONS(grace_, flags_) {			\
+	.grace = (grace_),				\
+	.flags = (flags_),				\
+	.reset_with = XT_HALFRST_ECONNRESET,		\
+}
+
 /* A helper has no options but its name, of at most 15 characters */
 static const struct {
 	const char *name;
 	struct xt_halfrst_info info;
 } halfrst_variants[] = {
-	{ "halfrst",	 { .grace = 0 } },
-	{ "halfrst-1s",	 { .grace = 1 * SECONDS } },
-	{ "halfrst-10s", { .grace = 10 * SECONDS } },
-	{ "halfrst-1m",	 { .grace = 1 * MINUTES } },
-	{ "halfrst-5m",	 { .grace = 5 * MINUTES } },
-	{ "halfrst-30m", { .grace = 30 * MINUTES } },
-	{ "halfrst-dry", { .grace = 5 * MINUTES, .flags = XT_HALFRST_DRY_RUN } },
+	{ "halfrst",	 OPTIONS(0, 0) },
+	{ "halfrst-1s",	 OPTIONS(1 * SECONDS, 0) },
+	{ "halfrst-10s", OPTIONS(10 * SECONDS, 0) },
+	{ "halfrst-1m",	 OPTIONS(1 * MINUTES, 0) },
+	{ "halfrst-5m",	 OPTIONS(5 * MINUTES, 0) },
+	{ "halfrst-30m", OPTIONS(30 * MINUTES, 0) },
+	{ "halfrst-dry", OPTIONS(5 * MINUTES, XT_HALFRST_DRY_RUN) },
 };
 
 #define HALFRST_VARIANTS	ARRAY_SIZE(halfrst_variants)

@@ -25,7 +25,8 @@ enum {
 };
 
 /* The error that the next write returns; errno values differ between
- * architectures, so the rule carries an index of its own.
+ * architectures, so the rule carries an index of its own.  0 is what rules of
+ * version 1.0 have that name no error; the extension's default is another.
  */
 enum {
 	XT_HALFRST_EPIPE,

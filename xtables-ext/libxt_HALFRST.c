@@ -80,9 +80,17 @@ static void halfrst_help(void)
 "                                  pending (default: never)\n"
 "    --reset-with epipe|econnreset|econnaborted|etimedout\n"
 "                                  What the next write fails with\n"
-"                                  (default epipe)\n"
+"                                  (default econnreset)\n"
 "    --dry-run                     Count what would be reset, reset nothing\n"
 "TIME is an integer with a unit, ms, s, m or h; at most 168h.\n");
+}
+
+/* What breaks fewest programs: unlike epipe it comes without a signal */
+static void halfrst_init(struct xt_entry_target *target)
+{
+	struct xt_halfrst_info *info = (void *)target->data;
+
+	info->reset_with = XT_HALFRST_ECONNRESET;
 }
 
 static void __attribute__((noreturn))
@@ -296,10 +304,9 @@ static void print_options(const struct xt_entry_target *target,
 		print_time(dash, "grace", info->grace);
 	if (info->flags & XT_HALFRST_DEADLINE)
 		print_time(dash, "deadline", info->deadline);
-	if (info->reset_with != XT_HALFRST_EPIPE)
-		printf(" %sreset-with %s", dash,
-		       info->reset_with < XT_HALFRST_ERRORS ?
-		       errors[info->reset_with] : "?");
+	/* Named always: to version 1.0 the lack of it says epipe */
+	printf(" %sreset-with %s", dash, info->reset_with < XT_HALFRST_ERRORS ?
+	       errors[info->reset_with] : "?");
 	if (info->flags & XT_HALFRST_DRY_RUN)
 		printf(" %sdry-run", dash);
 }
@@ -325,6 +332,7 @@ static struct xtables_target halfrst_target = {
 	.size		= XT_ALIGN(sizeof(struct xt_halfrst_info)),
 	.userspacesize	= XT_ALIGN(sizeof(struct xt_halfrst_info)),
 	.help		= halfrst_help,
+	.init		= halfrst_init,
 	.print		= halfrst_print,
 	.save		= halfrst_save,
 	.x6_parse	= halfrst_parse,

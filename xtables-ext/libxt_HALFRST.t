@@ -1,36 +1,36 @@
 :INPUT
 *mangle
--p tcp -j HALFRST;=;OK
--p tcp -m tcp --tcp-flags FIN FIN -j HALFRST;=;OK
--p tcp -j HALFRST --uid-owner 10400;=;OK
--p tcp -j HALFRST --uid-owner root;-p tcp -j HALFRST --uid-owner 0;OK
--p tcp -j HALFRST ! --uid-owner 10400;=;OK
--p tcp -j HALFRST --uid-owner 10400-10499;=;OK
--p tcp -j HALFRST ! --uid-owner 10400-10499;=;OK
--p tcp -j HALFRST --uid-owner 7-7;-p tcp -j HALFRST --uid-owner 7;OK
--p tcp -j HALFRST --uid-owner 0-4294967294;=;OK
--p tcp -j HALFRST --gid-owner 10400;=;OK
--p tcp -j HALFRST --gid-owner root;-p tcp -j HALFRST --gid-owner 0;OK
--p tcp -j HALFRST ! --gid-owner 10400;=;OK
--p tcp -j HALFRST --gid-owner 10400-10499;=;OK
--p tcp -j HALFRST ! --gid-owner 10400-10499;=;OK
--p tcp -j HALFRST --gid-owner 0-4294967294;=;OK
--p tcp -j HALFRST --grace 0ms;-p tcp -j HALFRST;OK
--p tcp -j HALFRST --grace 1ms;=;OK
--p tcp -j HALFRST --grace 1500ms;=;OK
--p tcp -j HALFRST --grace 90000ms;-p tcp -j HALFRST --grace 90s;OK
--p tcp -j HALFRST --grace 120s;-p tcp -j HALFRST --grace 2m;OK
--p tcp -j HALFRST --grace 3600000ms;-p tcp -j HALFRST --grace 1h;OK
--p tcp -j HALFRST --grace 604800s;-p tcp -j HALFRST --grace 168h;OK
--p tcp -j HALFRST --deadline 1ms;=;OK
--p tcp -j HALFRST --deadline 168h;=;OK
--p tcp -j HALFRST --grace 5s --deadline 5s;=;OK
--p tcp -j HALFRST --deadline 1m --grace 5s;-p tcp -j HALFRST --grace 5s --deadline 1m;OK
--p tcp -j HALFRST --reset-with epipe;-p tcp -j HALFRST;OK
+-p tcp -j HALFRST;-p tcp -j HALFRST --reset-with econnreset;OK
+-p tcp -m tcp --tcp-flags FIN FIN -j HALFRST;-p tcp -m tcp --tcp-flags FIN FIN -j HALFRST --reset-with econnreset;OK
+-p tcp -j HALFRST --uid-owner 10400;-p tcp -j HALFRST --uid-owner 10400 --reset-with econnreset;OK
+-p tcp -j HALFRST --uid-owner root;-p tcp -j HALFRST --uid-owner 0 --reset-with econnreset;OK
+-p tcp -j HALFRST ! --uid-owner 10400;-p tcp -j HALFRST ! --uid-owner 10400 --reset-with econnreset;OK
+-p tcp -j HALFRST --uid-owner 10400-10499;-p tcp -j HALFRST --uid-owner 10400-10499 --reset-with econnreset;OK
+-p tcp -j HALFRST ! --uid-owner 10400-10499;-p tcp -j HALFRST ! --uid-owner 10400-10499 --reset-with econnreset;OK
+-p tcp -j HALFRST --uid-owner 7-7;-p tcp -j HALFRST --uid-owner 7 --reset-with econnreset;OK
+-p tcp -j HALFRST --uid-owner 0-4294967294;-p tcp -j HALFRST --uid-owner 0-4294967294 --reset-with econnreset;OK
+-p tcp -j HALFRST --gid-owner 10400;-p tcp -j HALFRST --gid-owner 10400 --reset-with econnreset;OK
+-p tcp -j HALFRST --gid-owner root;-p tcp -j HALFRST --gid-owner 0 --reset-with econnreset;OK
+-p tcp -j HALFRST ! --gid-owner 10400;-p tcp -j HALFRST ! --gid-owner 10400 --reset-with econnreset;OK
+-p tcp -j HALFRST --gid-owner 10400-10499;-p tcp -j HALFRST --gid-owner 10400-10499 --reset-with econnreset;OK
+-p tcp -j HALFRST ! --gid-owner 10400-10499;-p tcp -j HALFRST ! --gid-owner 10400-10499 --reset-with econnreset;OK
+-p tcp -j HALFRST --gid-owner 0-4294967294;-p tcp -j HALFRST --gid-owner 0-4294967294 --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 0ms;-p tcp -j HALFRST --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 1ms;-p tcp -j HALFRST --grace 1ms --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 1500ms;-p tcp -j HALFRST --grace 1500ms --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 90000ms;-p tcp -j HALFRST --grace 90s --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 120s;-p tcp -j HALFRST --grace 2m --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 3600000ms;-p tcp -j HALFRST --grace 1h --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 604800s;-p tcp -j HALFRST --grace 168h --reset-with econnreset;OK
+-p tcp -j HALFRST --deadline 1ms;-p tcp -j HALFRST --deadline 1ms --reset-with econnreset;OK
+-p tcp -j HALFRST --deadline 168h;-p tcp -j HALFRST --deadline 168h --reset-with econnreset;OK
+-p tcp -j HALFRST --grace 5s --deadline 5s;-p tcp -j HALFRST --grace 5s --deadline 5s --reset-with econnreset;OK
+-p tcp -j HALFRST --deadline 1m --grace 5s;-p tcp -j HALFRST --grace 5s --deadline 1m --reset-with econnreset;OK
+-p tcp -j HALFRST --reset-with epipe;=;OK
 -p tcp -j HALFRST --reset-with econnreset;=;OK
 -p tcp -j HALFRST --reset-with econnaborted;=;OK
 -p tcp -j HALFRST --reset-with etimedout;=;OK
--p tcp -j HALFRST --dry-run;=;OK
+-p tcp -j HALFRST --dry-run;-p tcp -j HALFRST --reset-with econnreset --dry-run;OK
 -p tcp -j HALFRST ! --uid-owner 0 --gid-owner 5-9 --grace 5s --deadline 1m --reset-with econnreset --dry-run;=;OK
 -j HALFRST;;FAIL
 -p udp -j HALFRST;;FAIL

@@ -119,6 +119,7 @@ int main(int argc, char **argv)
 		if (now() >= next) {
 			if (write(p.client, request, sizeof(request)) < 0)
 				said = errno == EPIPE ? "EPIPE" :
+				       errno == ECONNRESET ? "ECONNRESET" :
 				       strerror(errno);
 			else if (read(p.client, request, sizeof(request)) >= 0)
 				said = "sent, then EOF";

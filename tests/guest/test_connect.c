@@ -218,7 +218,7 @@ static void reset_when_connect_returned(void **state)
 	asked = now_us();
 	g = peer_expect(&c, "R. 1:1(0) ack 2");
 	assert_true(g->when - asked <= (asked - start) / 8 + 12 * MS);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	peer_expect_nothing(&c, 1000);
 	expect_counter("resets", 1);
 }
@@ -253,7 +253,7 @@ static void first_request_after_fin(void **state)
 	peer_send(&c, ". 2:2(0) ack 101");
 	/* and from here on it is an idle one */
 	peer_expect_within(&c, 500 / 8 + 30, "R. 101:101(0) ack 2");
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("resets", 1);
 }
 
@@ -273,7 +273,7 @@ static void with_a_grace(void **state)
 	g = peer_expect(&c, "R. 1:1(0) ack 2");
 	assert_in_range(g->when - start, 100 * MS, 125 * MS +
 			timer_slack(25 * MS));
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 }
 
 int main(void)

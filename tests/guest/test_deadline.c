@@ -61,7 +61,7 @@ static void unacknowledged(void **state)
 	start = now_us();
 	peer_send(&c, "F. 1:1(0) ack 1");
 	expect_reset(&c, start, 20000, 1);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 }
 
 static void unsent(void **state)

@@ -42,32 +42,43 @@ insert_list_delete()
 	"$ipt" -t mangle -A INPUT -p tcp -j HALFRST --uid-owner alice \
 		--gid-owner 5-9 --grace 90000ms --deadline 120s \
 		--reset-with econnreset --dry-run &&
-	"$ipt" -t mangle -I INPUT -p tcp -j HALFRST ! --gid-owner bob &&
+	"$ipt" -t mangle -I INPUT -p tcp -j HALFRST ! --gid-owner bob \
+		--reset-with epipe &&
 	same "$(rules)" "\
--A INPUT -p tcp -j HALFRST ! --gid-owner 10401
+-A INPUT -p tcp -j HALFRST ! --gid-owner 10401 --reset-with epipe
 -A INPUT -p tcp -j HALFRST --uid-owner 10400 --gid-owner 5-9 --grace 90s \
 --deadline 2m --reset-with econnreset --dry-run" &&
 	has "$("$ipt" -t mangle -L INPUT -v -n)" "\
 HALFRST uid-owner 10400 gid-owner 5-9 grace 90s deadline 2m \
 reset-with econnreset dry-run" &&
-	has "$("$ipt" -t mangle -L INPUT -n)" "HALFRST ! gid-owner 10401" &&
+	has "$("$ipt" -t mangle -L INPUT -n)" "\
+HALFRST ! gid-owner 10401 reset-with epipe" &&
 	has "$("$ipt" -t mangle -L INPUT -v)" "\
 HALFRST uid-owner alice gid-owner 5-9 grace 90s" &&
 	has "$("$ipt" -t mangle -L INPUT)" "HALFRST ! gid-owner bob" &&
-	"$ipt" -t mangle -C INPUT -p tcp -j HALFRST ! --gid-owner 10401 &&
-	! "$ipt" -t mangle -D INPUT -p tcp -j HALFRST --gid-owner 10401 &&
-	"$ipt" -t mangle -D INPUT -p tcp -j HALFRST ! --gid-owner bob &&
+	"$ipt" -t mangle -C INPUT -p tcp -j HALFRST ! --gid-owner 10401 \
+		--reset-with epipe &&
+	! "$ipt" -t mangle -D INPUT -p tcp -j HALFRST ! --gid-owner 10401 &&
+	! "$ipt" -t mangle -D INPUT -p tcp -j HALFRST --gid-owner 10401 \
+		--reset-with epipe &&
+	"$ipt" -t mangle -D INPUT -p tcp -j HALFRST ! --gid-owner bob \
+		--reset-with epipe &&
 	"$ipt" -t mangle -D INPUT 1 &&
 	same "$(rules)" ""
 }
 
-# saved ARG... = what a rule of these options is saved as
+# saved OPTIONS ARG...: a rule of ARG... is saved with these options, and with
+# the error's name behind them where they have none
 saved()
 {
-	local rc=0
+	local want=$1 rc=0
 
+	case $want in
+	*--reset-with*)	;;
+	*)		want="${want:+$want }--reset-with econnreset" ;;
+	esac
 	"$ipt" -t mangle -A INPUT -p tcp -j HALFRST "${@:2}" || return
-	same "$(rules)" "-A INPUT -p tcp -j HALFRST${1:+ $1}" || rc=1
+	same "$(rules)" "-A INPUT -p tcp -j HALFRST $want" || rc=1
 	"$ipt" -t mangle -F INPUT
 	return "$rc"
 }
@@ -151,7 +162,7 @@ combinations()
 		' ! --gid-owner 7' ' ! --gid-owner 5-9'; do
 	for grace in '' ' --grace 1500ms' ' --grace 2m'; do
 	for deadline in '' ' --deadline 121s' ' --deadline 168h'; do
-	for error in '' ' --reset-with econnreset' \
+	for error in ' --reset-with epipe' ' --reset-with econnreset' \
 		' --reset-with econnaborted' ' --reset-with etimedout'; do
 	for dry in '' ' --dry-run'; do
 		echo "-A INPUT -p tcp -j HALFRST$uid$gid$grace$deadline$error$dry"
@@ -168,6 +179,27 @@ save_restore()
 	grep '^-A' "$tmp/saved1" | cmp - "$tmp/all" &&
 	"$cmd-restore" <"$tmp/saved1" &&
 	"$cmd-save" -t mangle | grep '^-A' | cmp - "$tmp/all" &&
+	"$ipt" -t mangle -F INPUT
+}
+
+# What version 1.0 has saved without an error's name meant epipe, and goes on
+# meaning it once the changelog's command has said so
+of_an_old_file()
+{
+	sed '/-j HALFRST/{/--reset-with/!s/$/ --reset-with epipe/}' <<-'END' |
+	*mangle
+	[1:40] -A INPUT -p tcp -j HALFRST
+	-A INPUT -p tcp -j HALFRST --grace 5s --reset-with etimedout
+	-A INPUT -p tcp -j HALFRST --uid-owner 5 --dry-run
+	-A INPUT -p udp
+	COMMIT
+	END
+	"$cmd-restore" &&
+	same "$(rules)" "\
+-A INPUT -p tcp -j HALFRST --reset-with epipe
+-A INPUT -p tcp -j HALFRST --grace 5s --reset-with etimedout
+-A INPUT -p tcp -j HALFRST --uid-owner 5 --reset-with epipe --dry-run
+-A INPUT -p udp" &&
 	"$ipt" -t mangle -F INPUT
 }
 
@@ -320,8 +352,10 @@ for backend in $backends; do
 			! --gid-owner www-data
 		check "$ipt: a range of one" \
 			saved '--uid-owner 7' --uid-owner 7-7
-		check "$ipt: defaults are not saved" \
-			saved '' --grace 0ms --reset-with epipe
+		check "$ipt: the error is named always, no other default is" \
+			saved '--reset-with econnreset' --grace 0ms
+		check "$ipt: a save file's rule that names no error" \
+			of_an_old_file
 		for t in 90000ms=90s 120s=2m 3600000ms=1h 61m=61m \
 			604800000ms=168h 1001ms=1001ms; do
 			check "$ipt: --grace ${t%=*} is saved as ${t#*=}" \

@@ -41,7 +41,7 @@ static void expect_reset(struct conn *c, int64_t last, int64_t grace)
 			  (long long)after, (long long)grace);
 	app_wait_state(c, TCP_CLOSE, 0);
 	app_read_eof(c);
-	app_write_fails(c, EPIPE);
+	app_write_fails(c, ECONNRESET);
 	peer_expect_nothing(c, 1000);
 	expect_counter("resets", 1);
 }
@@ -138,7 +138,7 @@ static void unread_does_not_postpone(void **state)
 		peer_fail(&c, "reset after %lld us", (long long)after);
 	app_read(&c, 1000);
 	app_read_eof(&c);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	peer_expect_nothing(&c, 1000);
 	expect_counter("resets", 1);
 	expect_counter("deadline", 0);
@@ -163,7 +163,7 @@ static void partly_read(void **state)
 			5 * SECOND + timer_slack(SECOND));
 	app_read(&c, 990);
 	app_read_eof(&c);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 }
 
 /* Nobody reads, and what was written is acknowledged late: bytes on their way

@@ -80,7 +80,7 @@ static void fin_completes(struct host *h, const char *options, int least,
 	if (after < least * MS || after > most * MS + timer_slack(most * MS))
 		peer_fail(&c, "reset after %lld us", (long long)after);
 	app_read_eof(&c);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("wrong_state", 0);
 	expect_counter("resets", 1);
 }
@@ -114,7 +114,7 @@ static void request_with_fin(struct host *h, bool deferred)
 	start = now_us();
 	assert_true(reset_of(&c, 10000)->when - start <= 500 * MS / 8 + 12 * MS);
 	app_read_eof(&c);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("wrong_state", 0);
 	expect_counter("resets", 1);
 }

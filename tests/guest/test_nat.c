@@ -74,7 +74,7 @@ static void output_dnat(void **state)
 		peer_send(&c, "F. 1:1(0) ack 1");
 		peer_expect(&c, "R. 1:1(0) ack 2");
 		app_wait_state(&c, TCP_CLOSE, 0);
-		app_write_fails(&c, EPIPE);
+		app_write_fails(&c, ECONNRESET);
 		peer_expect_nothing(&c, 10000);
 		expect_counter("resets", i + 1);
 		rule(h, "-t %s -F INPUT", tables[i]);
@@ -184,7 +184,7 @@ static void same_port_twice(void **state)
 		peer_send(one, "F. 1:1(0) ack 1");
 		peer_expect(one, "R. 1:1(0) ack 2");
 		app_wait_state(one, TCP_CLOSE, 0);
-		app_write_fails(one, EPIPE);
+		app_write_fails(one, ECONNRESET);
 		peer_expect_nothing(other, 1000);
 		assert_int_equal(app_state(other), TCP_ESTABLISHED);
 		peer_send(other, "F. 1:1(0) ack 1");
@@ -262,7 +262,7 @@ static void ipvs_with_conntrack(void **state)
 		peer_send(&c, "F. 1:1(0) ack 1");
 		peer_expect(&c, "R. 1:1(0) ack 2");
 		app_wait_state(&c, TCP_CLOSE, 0);
-		app_write_fails(&c, EPIPE);
+		app_write_fails(&c, ECONNRESET);
 		expect_counter("resets", i + 1);
 		rule(h, "-t %s -F INPUT", tables[i]);
 		rule(h, "-t filter -A INPUT -m conntrack --ctstate ESTABLISHED");
@@ -322,7 +322,7 @@ static void output_redirect(void **state)
 		shutdown(server, SHUT_WR);
 		app_wait_state(&c, TCP_CLOSE, 1000);
 		app_read_eof(&c);
-		app_write_fails(&c, EPIPE);
+		app_write_fails(&c, ECONNRESET);
 		wait_for(read(server, &byte, 1) == -1 && errno == ECONNRESET,
 			 1000);
 		host_close(h, server);
@@ -497,7 +497,7 @@ static void both_reset(struct conn *near, struct conn *far)
 	assert_int_equal(shutdown(far->fd, SHUT_WR), 0);
 	app_wait_state(near, TCP_CLOSE, 5000);
 	app_read_eof(near);
-	app_write_fails(near, EPIPE);
+	app_write_fails(near, ECONNRESET);
 	wait_for(read(far->fd, &byte, 1) == -1 && errno == ECONNRESET, 5000);
 }
 

@@ -114,7 +114,7 @@ static void process_elsewhere(void **state)
 	rule(b, ON_FIN "--dry-run");
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, "R. 1:1(0) ack 2");
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("fins", 0);
 	gone(b);
 	host_enter(a);

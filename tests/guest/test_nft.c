@@ -70,7 +70,7 @@ static void peer_closes(struct host *h, int fd, bool reset)
 	peer_expect_nothing(&c, 5000);
 	if (reset) {
 		app_read_eof(&c);
-		app_write_fails(&c, EPIPE);
+		app_write_fails(&c, ECONNRESET);
 	} else {
 		assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
 	}
@@ -265,7 +265,7 @@ static void loopback(void **state)
 	local_pair(h, &c.fd, &server);
 	shutdown(server, SHUT_WR);
 	app_wait_state(&c, TCP_CLOSE, 1000);
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("fins", 3);
 	expect_counter("resets", 1);
 }
@@ -306,7 +306,7 @@ static void dnat(void **state)
 	app_begins(&c);
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, "R. 1:1(0) ack 2");
-	app_write_fails(&c, EPIPE);
+	app_write_fails(&c, ECONNRESET);
 	expect_counter("resets", 1);
 	expect_counter("no_socket", 0);
 }

@@ -37,8 +37,8 @@ for i in range(100):
 try:
     client.send(b"x")
     wrote = "wrote"
-except BrokenPipeError:
-    wrote = "EPIPE"
+except ConnectionResetError:
+    wrote = "ECONNRESET"
 print({7: "CLOSE", 8: "CLOSE_WAIT"}.get(state, state), wrote)
 END
 
@@ -51,7 +51,7 @@ idle()
 	[ "$got" = "$3" ]
 }
 
-reset='CLOSE EPIPE'
+reset='CLOSE ECONNRESET'
 kept='CLOSE_WAIT wrote'
 
 # ruleset FAMILY NAME: what the README shows, for the server's port 80

@@ -103,7 +103,7 @@ a_users_is_reset()
 	try:
 	    c.send(b"x")
 	except OSError as e:
-	    sys.exit(e.errno != errno.EPIPE)
+	    sys.exit(e.errno != errno.ECONNRESET)
 	sys.exit("the connection was not reset")
 	END
 }

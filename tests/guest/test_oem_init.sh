@@ -14,7 +14,7 @@ tmp=$(mktemp -d /tmp/oem.XXXXXX)
 script=$PWD/oem-iptables-init.sh
 lock=/run/xtables.lock
 legacy=/usr/sbin/xtables-legacy-multi
-rule='-A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST ! --uid-owner 0-9999'
+rule='-A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST ! --uid-owner 0-9999 --reset-with econnreset'
 
 mkdir "$tmp/bin" "$tmp/only" "$tmp/lib"
 for name in iptables ip6tables iptables-restore ip6tables-restore; do
@@ -175,7 +175,7 @@ reset()
 	    c.send(b"x")
 	    sys.exit(1)
 	except OSError as e:
-	    sys.exit(e.errno != errno.EPIPE)
+	    sys.exit(e.errno != errno.ECONNRESET)
 	END
 }
 

@@ -244,8 +244,8 @@ static void use(struct experiment *e, uint32_t number)
 	} else if (!failed(e)) {
 		if (!wait_until(socket_state(fd) == TCP_CLOSE, 200000))
 			flop(e, number, "not reset");
-		if (send(fd, "x", 1, MSG_NOSIGNAL) != -1 || errno != EPIPE)
-			flop(e, number, "the write did not fail with EPIPE");
+		if (send(fd, "x", 1, MSG_NOSIGNAL) != -1 || errno != ECONNRESET)
+			flop(e, number, "the write did not fail with ECONNRESET");
 	}
 	close(fd);
 }

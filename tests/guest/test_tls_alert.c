@@ -169,7 +169,7 @@ static void behind_a_record(void **state)
 	expect_no_reset(&c, 20000);
 	read_these(&c, bytes + first - 1, 1);
 	expect_reset(&c, first + n, 20060000 / 8 + SOON);
-	read_to_the_end(&c, bytes + first, n, EPIPE);
+	read_to_the_end(&c, bytes + first, n, ECONNRESET);
 }
 
 /* Whoever has begun to read the alert is about to read on */
@@ -189,7 +189,7 @@ static void partly_read(void **state)
 	expect_no_reset(&c, 20000);
 	read_these(&c, alert + 5, n - 5);
 	expect_reset(&c, n, 20000000 / 8 + SOON);
-	read_to_the_end(&c, alert, 0, EPIPE);
+	read_to_the_end(&c, alert, 0, ECONNRESET);
 }
 
 /* An urgent byte that was read out of band is not in the way */
@@ -207,7 +207,7 @@ static void behind_an_urgent_byte(void **state)
 	assert_int_equal(recv(c.fd, &byte, 1, MSG_OOB), 1);
 	say(&c, alert, n, 1000, 2, false);
 	expect_reset(&c, n + 1, SOON);
-	read_to_the_end(&c, alert, n, EPIPE);
+	read_to_the_end(&c, alert, n, ECONNRESET);
 }
 
 static void two(void **state)
@@ -224,7 +224,7 @@ static void two(void **state)
 	expect_no_reset(&c, 60000);
 	read_these(&c, bytes, first);
 	expect_reset(&c, first + n, 60000000 / 8 + SOON);
-	read_to_the_end(&c, bytes + first, n, EPIPE);
+	read_to_the_end(&c, bytes + first, n, ECONNRESET);
 }
 
 /* Each way to read, after the reset: all of it, then 0, then the error */

@@ -70,22 +70,22 @@ chain()
 	with "$1" "$family" -t mangle -S INPUT | sed -n 's/^-A INPUT //p'
 }
 
-options="
-
---uid-owner 10400
---uid-owner 10000-19999
-! --uid-owner 5-9
---gid-owner 10401
-! --gid-owner 0-4294967294
---grace 1500ms
---grace 2m
---deadline 168h
---reset-with econnreset
+# In the form that they are saved in
+default='--reset-with econnreset'
+options="$default
+--uid-owner 10400 $default
+--uid-owner 10000-19999 $default
+! --uid-owner 5-9 $default
+--gid-owner 10401 $default
+! --gid-owner 0-4294967294 $default
+--grace 1500ms $default
+--grace 2m $default
+--deadline 168h $default
+--reset-with epipe
 --reset-with econnaborted
 --reset-with etimedout
---dry-run
+$default --dry-run
 --uid-owner 1 ! --gid-owner 2 --grace 3s --deadline 4m --reset-with econnaborted --dry-run"
-options=${options#$'\n'}
 
 one_rule()
 {
@@ -102,6 +102,9 @@ one_by_one()
 {
 	local line
 
+	with "$arch" "$family" -t mangle -A INPUT -p tcp -j HALFRST &&
+	[ "$(chain "$arch")" = "-p tcp -j HALFRST $default" ] &&
+	with "$arch" "$family" -t mangle -D INPUT -p tcp -j HALFRST || return
 	while read -r line; do
 		# shellcheck disable=SC2086 # options are words
 		one_rule -p tcp -j HALFRST $line ||
@@ -113,7 +116,7 @@ one_by_one()
 all_rules()
 {
 	echo '*mangle'
-	sed 's/^/-A INPUT -p tcp -j HALFRST /; s/ $//' <<< "$options"
+	sed 's/^/-A INPUT -p tcp -j HALFRST /' <<< "$options"
 	echo COMMIT
 }
 

@@ -36,7 +36,7 @@ autoloads()
 	! loaded && "$1" -t mangle -A INPUT -p tcp --tcp-flags FIN FIN \
 		-j HALFRST && loaded &&
 	[ "$("$1" -t mangle -S INPUT | tail -n 1)" = \
-		"-A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST" ]
+		"-A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST --reset-with econnreset" ]
 }
 
 # The server closes, the client does nothing
@@ -68,7 +68,7 @@ resets()
 	    c.send(b"x")
 	    sys.exit("the connection was not reset")
 	except OSError as e:
-	    sys.exit(e.errno != errno.EPIPE or counters()["resets"] != "1")
+	    sys.exit(e.errno != errno.ECONNRESET or counters()["resets"] != "1")
 	END
 }
 

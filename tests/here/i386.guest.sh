@@ -53,7 +53,7 @@ combinations()
 {,' --gid-owner 10401',' --gid-owner 0-4294967294',' ! --gid-owner 7',' ! --gid-owner 5-9'}\
 {,' --grace 1500ms',' --grace 2m'}\
 {,' --deadline 121s',' --deadline 168h'}\
-{,' --reset-with econnreset',' --reset-with econnaborted',' --reset-with etimedout'}\
+{' --reset-with epipe',' --reset-with econnreset',' --reset-with econnaborted',' --reset-with etimedout'}\
 {,' --dry-run'}
 }
 
@@ -118,12 +118,13 @@ one_rule()
 # A command for each, as a script would
 one_by_one()
 {
-	local options
+	local error='--reset-with econnreset' options
 
-	for options in '' '--uid-owner 10400' '! --uid-owner 5-9' \
-		'--gid-owner 10401' '! --gid-owner 0-4294967294' \
-		'--grace 1500ms' '--deadline 168h' '--reset-with etimedout' \
-		--dry-run '--uid-owner 1 ! --gid-owner 2 --grace 3s
+	for options in "$error" "--uid-owner 10400 $error" \
+		"! --uid-owner 5-9 $error" "--gid-owner 10401 $error" \
+		"! --gid-owner 0-4294967294 $error" "--grace 1500ms $error" \
+		"--deadline 168h $error" '--reset-with etimedout' \
+		"$error --dry-run" '--uid-owner 1 ! --gid-owner 2 --grace 3s
 			--deadline 4m --reset-with econnaborted --dry-run'; do
 		# shellcheck disable=SC2086 # options are words
 		set -- -p tcp -j HALFRST $options
@@ -132,6 +133,9 @@ one_by_one()
 			return 1
 		fi
 	done
+	# the default is the same for both
+	narrow "$family" -t mangle -A INPUT -p tcp -j HALFRST &&
+	wide "$family" -t mangle -D INPUT -p tcp -j HALFRST $error && empty
 }
 
 # The kernel's own words are for both
