@@ -34,7 +34,7 @@ def answer(sock):
 
 
 def name(error):
-    """TLS libraries have words of their own for the kernel's EPIPE"""
+    """Python's ssl has a word of its own for EPIPE, SSLEOFError"""
     if isinstance(error, ssl.SSLError):
         return type(error).__name__
     return errno.errorcode[error.errno]
