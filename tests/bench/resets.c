@@ -4,7 +4,8 @@
  * loopback, one after the other; a request and a response, the server end
  * closes, and the client end is waited for until it is dead.
  *
- * resets [-mr] [-w MS] [N]: prints "MEDIAN MIN MAX DEAD N" in nanoseconds.
+ * resets [-amr] [-w MS] [N]: prints "MEDIAN MIN MAX DEAD N" in nanoseconds.
+ *	-a	TLS's last word, an alert, is unread
  *	-r	the server sends RST itself: what a reset costs at least
  *	-m	mark the last one by a rare system call at its begin and end
  *	-w MS	wait that long for each (10000)
@@ -33,8 +34,10 @@ static void exchange(int from, int to)
 }
 
 /* Until the socket is dead; -1 if it does not die in time */
-static int64_t outlive(int listener, bool rst, bool mark)
+static int64_t outlive(int listener, bool rst, bool alert, bool mark)
 {
+	/* close_notify as TLS 1.3 says it */
+	static const uint8_t last_word[24] = { 23, 3, 3, 0, 19 };
 	struct pollfd p = { .events = 0 };	/* POLLERR and POLLHUP only */
 	struct pair pair;
 	int64_t t0, t1;
@@ -46,6 +49,9 @@ static int64_t outlive(int listener, bool rst, bool mark)
 	p.fd = pair.client;
 	exchange(pair.client, pair.server);
 	exchange(pair.server, pair.client);
+	if (alert && write(pair.server, last_word, sizeof(last_word)) !=
+		     sizeof(last_word))
+		die("alert");
 	poll(&p, 1, 100);		/* until the last ACK is sent */
 	if (mark)
 		sched_get_priority_max(SCHED_FIFO);
@@ -65,10 +71,12 @@ int main(int argc, char **argv)
 {
 	int opt, n = 101, dead = 0, listener;
 	int64_t *t;
-	bool rst = false, mark = false;
+	bool rst = false, alert = false, mark = false;
 
-	while ((opt = getopt(argc, argv, "mrw:")) != -1) {
-		if (opt == 'm')
+	while ((opt = getopt(argc, argv, "amrw:")) != -1) {
+		if (opt == 'a')
+			alert = true;
+		else if (opt == 'm')
 			mark = true;
 		else if (opt == 'r')
 			rst = true;
@@ -84,9 +92,9 @@ int main(int argc, char **argv)
 		return 2;
 	listener = pair_listener(INADDR_LOOPBACK, 80);
 	for (int i = 0; i < 10; i++)
-		outlive(listener, rst, false);	/* caches grow */
+		outlive(listener, rst, alert, false);	/* caches grow */
 	for (int i = 0; i < n; i++) {
-		int64_t life = outlive(listener, rst,
+		int64_t life = outlive(listener, rst, alert,
 				       mark && i == n - 1);
 
 		if (life >= 0)

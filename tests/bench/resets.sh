@@ -97,6 +97,8 @@ for front_end in iptables-legacy iptables-nft; do
 	measure floor nothing -r "$n"
 	measure floor-rule rule -r "$n"
 	measure halfrst halfrst "$n"
+	measure floor-rule-alert rule -r -a "$n"
+	measure halfrst-alert halfrst -a "$n"
 	measure owner owner "$n"
 	measure chain chain "$n"
 	measure ss ss 5
