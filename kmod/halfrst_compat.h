@@ -16,6 +16,8 @@
 #include <net/netfilter/nf_conntrack_helper.h>
 #endif
 
+#include "halfrst_socket.h"
+
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
 /* The lookups take the namespace's hash table as an argument until they find
  * it themselves.  tcp_hashinfo, its older name, is not exported everywhere.
@@ -31,62 +33,53 @@ static inline struct inet_hashinfo *halfrst_hashinfo(const struct net *net)
 #endif
 
 /**
- * halfrst_lookup4 - the socket of an IPv4 segment, by __inet_lookup_established()
+ * halfrst_lookup4 - the socket of a connection over IPv4
  * @net: network namespace
- * @saddr: the peer's address
- * @sport: the peer's port
- * @daddr: the local address
- * @dport: the local port
- * @dif: interface that the segment came through, or that the socket is bound to
+ * @n: name
  * @sdif: interface of the VRF's slave, or 0
  *
  * Context: under rcu_read_lock().
  * Return: a full, request or time-wait socket with a reference that
  * sock_gen_put() drops, or NULL.
  */
-static inline struct sock *halfrst_lookup4(struct net *net, __be32 saddr,
-					   __be16 sport, __be32 daddr,
-					   __be16 dport, int dif, int sdif)
+static inline struct sock *halfrst_lookup4(struct net *net,
+					   const struct halfrst_name *n,
+					   int sdif)
 {
+	__be32 peer = n->peer.s6_addr32[3], local = n->local.s6_addr32[3];
+
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
-	return __inet_lookup_established(net, halfrst_hashinfo(net),
-					 saddr, sport, daddr, ntohs(dport),
-					 dif, sdif);
+	return __inet_lookup_established(net, halfrst_hashinfo(net), peer,
+					 n->peer_port, local,
+					 ntohs(n->local_port), n->dif, sdif);
 #else
-	return __inet_lookup_established(net, saddr, sport, daddr,
-					 ntohs(dport), dif, sdif);
+	return __inet_lookup_established(net, peer, n->peer_port, local,
+					 ntohs(n->local_port), n->dif, sdif);
 #endif
 }
 
 #if IS_ENABLED(CONFIG_IPV6)
 /**
- * halfrst_lookup6 - the socket of an IPv6 segment
+ * halfrst_lookup6 - as halfrst_lookup4(), over IPv6
  * @net: network namespace
- * @saddr: the peer's address
- * @sport: the peer's port
- * @daddr: the local address
- * @dport: the local port
- * @dif: interface that the segment came through
+ * @n: name
  * @sdif: interface of the VRF's slave, or 0
- *
- * As halfrst_lookup4(), by __inet6_lookup_established().
  *
  * Context: under rcu_read_lock().
  * Return: a socket with a reference, or NULL.
  */
 static inline struct sock *halfrst_lookup6(struct net *net,
-					   const struct in6_addr *saddr,
-					   __be16 sport,
-					   const struct in6_addr *daddr,
-					   __be16 dport, int dif, int sdif)
+					   const struct halfrst_name *n,
+					   int sdif)
 {
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
-	return __inet6_lookup_established(net, halfrst_hashinfo(net),
-					  saddr, sport, daddr, ntohs(dport),
-					  dif, sdif);
+	return __inet6_lookup_established(net, halfrst_hashinfo(net), &n->peer,
+					  n->peer_port, &n->local,
+					  ntohs(n->local_port), n->dif, sdif);
 #else
-	return __inet6_lookup_established(net, saddr, sport, daddr,
-					  ntohs(dport), dif, sdif);
+	return __inet6_lookup_established(net, &n->peer, n->peer_port,
+					  &n->local, ntohs(n->local_port),
+					  n->dif, sdif);
 #endif
 }
 #endif

@@ -46,21 +46,20 @@ void halfrst_name(struct halfrst_name *name, const struct sock *sk)
  * halfrst_find - the socket of that name, by TCP's own hash table
  * @net: network namespace
  * @n: name
+ * @sdif: interface of the VRF's slave that a segment has come through, or 0
  *
  * Context: under rcu_read_lock().
  * Return: a socket with a reference that sock_gen_put() drops, or NULL.  Perhaps
  * another life of it, perhaps a request or time-wait socket.
  */
-struct sock *halfrst_find(struct net *net, const struct halfrst_name *n)
+struct sock *halfrst_find(struct net *net, const struct halfrst_name *n,
+			  int sdif)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	if (!ipv6_addr_v4mapped(&n->peer))
-		return halfrst_lookup6(net, &n->peer, n->peer_port, &n->local,
-				       n->local_port, n->dif, 0);
+		return halfrst_lookup6(net, n, sdif);
 #endif
-	return halfrst_lookup4(net, n->peer.s6_addr32[3], n->peer_port,
-			       n->local.s6_addr32[3], n->local_port,
-			       n->dif, 0);
+	return halfrst_lookup4(net, n, sdif);
 }
 
 /**

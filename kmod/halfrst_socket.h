@@ -15,7 +15,8 @@ struct xt_halfrst_info;
  * @local: ours
  * @peer_port: the peer's port
  * @local_port: ours
- * @dif: the device that the socket is bound to, or 0
+ * @dif: the device that the socket is bound to, or 0; of a segment, the one
+ *       that it has come through
  *
  * A key: it has no padding.
  */
@@ -28,7 +29,8 @@ struct halfrst_name {
 };
 
 void halfrst_name(struct halfrst_name *name, const struct sock *sk);
-struct sock *halfrst_find(struct net *net, const struct halfrst_name *n);
+struct sock *halfrst_find(struct net *net, const struct halfrst_name *n,
+			  int sdif);
 u32 halfrst_life(const struct sock *sk);
 bool halfrst_exempt(struct sock *sk);
 int halfrst_owner(struct sock *sk, const struct net *net,

@@ -50,7 +50,6 @@ void halfrst_uncount(const struct net *net, enum halfrst_stat stat)
 	this_cpu_dec(sn->counters->n[stat]);
 }
 
-#ifdef CONFIG_PROC_FS
 static void halfrst_stats_line(struct seq_file *seq, const char *name,
 			       enum halfrst_stat stat)
 {
@@ -64,7 +63,7 @@ static void halfrst_stats_line(struct seq_file *seq, const char *name,
 }
 
 /* The names are an interface: they never change their meaning. */
-static int halfrst_stats_show(struct seq_file *seq, void *v)
+static int __maybe_unused halfrst_stats_show(struct seq_file *seq, void *v)
 {
 	halfrst_stats_line(seq, "fins", HALFRST_FINS);
 	halfrst_stats_line(seq, "resets", HALFRST_RESETS);
@@ -83,19 +82,6 @@ static int halfrst_stats_show(struct seq_file *seq, void *v)
 	return 0;
 }
 
-static bool halfrst_stats_visible(struct net *net)
-{
-	return proc_create_single_data(HALFRST_PROC, 0444, net->proc_net,
-				       halfrst_stats_show,
-				       net_generic(net, halfrst_stats_net_id));
-}
-#else
-static bool halfrst_stats_visible(struct net *net)
-{
-	return true;
-}
-#endif
-
 static int __net_init halfrst_stats_net_init(struct net *net)
 {
 	struct halfrst_stats_net *sn = net_generic(net, halfrst_stats_net_id);
@@ -103,7 +89,9 @@ static int __net_init halfrst_stats_net_init(struct net *net)
 	sn->counters = alloc_percpu(struct halfrst_counters);
 	if (!sn->counters)
 		return -ENOMEM;
-	if (!halfrst_stats_visible(net)) {
+	if (!proc_create_single_data(HALFRST_PROC, 0444, net->proc_net,
+				     halfrst_stats_show, sn) &&
+	    IS_ENABLED(CONFIG_PROC_FS)) {
 		free_percpu(sn->counters);
 		return -ENOMEM;
 	}

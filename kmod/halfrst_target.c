@@ -24,46 +24,39 @@
 #include <net/netfilter/nf_conntrack.h>
 #endif
 
-#include "halfrst_compat.h"
+#include "halfrst_socket.h"
 #include "halfrst_stats.h"
 #include "halfrst_target.h"
 #include "halfrst_watch.h"
 #include "xt_HALFRST.h"
-
-/* A segment's addresses as its socket knows them */
-struct halfrst_flow {
-	union nf_inet_addr	saddr;
-	union nf_inet_addr	daddr;
-	__be16			sport;
-	__be16			dport;
-};
 
 /* NAT and IPVS on this host undo their work for local sockets only behind
  * mangle's INPUT.  The segment's final addresses are those that an answer to
  * it starts with: conntrack has them as the tuple of the other direction.
  * Returns whether they are others than the segment's own.
  */
-static bool halfrst_translated(struct halfrst_flow *flow,
-			       const struct sk_buff *skb)
+static bool halfrst_translated(struct halfrst_name *name,
+			       const struct sk_buff *skb, u8 family)
 {
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
 	enum ip_conntrack_info ctinfo;
 	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
 	const struct nf_conntrack_tuple *answer;
+	struct halfrst_name own = *name;
 
 	if (!ct)
 		return false;
 	answer = &ct->tuplehash[!CTINFO2DIR(ctinfo)].tuple;
-	if (nf_inet_addr_cmp(&flow->saddr, &answer->dst.u3) &&
-	    nf_inet_addr_cmp(&flow->daddr, &answer->src.u3) &&
-	    flow->sport == answer->dst.u.tcp.port &&
-	    flow->dport == answer->src.u.tcp.port)
-		return false;
-	flow->saddr = answer->dst.u3;
-	flow->daddr = answer->src.u3;
-	flow->sport = answer->dst.u.tcp.port;
-	flow->dport = answer->src.u.tcp.port;
-	return true;
+	if (family == NFPROTO_IPV4) {
+		ipv6_addr_set_v4mapped(answer->dst.u3.ip, &name->peer);
+		ipv6_addr_set_v4mapped(answer->src.u3.ip, &name->local);
+	} else {
+		name->peer = answer->dst.u3.in6;
+		name->local = answer->src.u3.in6;
+	}
+	name->peer_port = answer->dst.u.tcp.port;
+	name->local_port = answer->src.u.tcp.port;
+	return memcmp(name, &own, sizeof(own));
 #else
 	return false;
 #endif
@@ -75,34 +68,31 @@ static bool halfrst_translated(struct halfrst_flow *flow,
 static struct sock *halfrst_sock(struct net *net, struct sk_buff *skb,
 				 u8 family, const struct tcphdr *th)
 {
-	struct halfrst_flow flow = { .sport = th->source, .dport = th->dest };
+	struct halfrst_name name = {
+		.peer_port = th->source,
+		.local_port = th->dest,
+	};
 	struct sock *sk = skb->sk;
+	int sdif;
 
 	if (family == NFPROTO_IPV4) {
-		flow.saddr.ip = ip_hdr(skb)->saddr;
-		flow.daddr.ip = ip_hdr(skb)->daddr;
+		ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &name.peer);
+		ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, &name.local);
+		name.dif = inet_iif(skb);
+		sdif = inet_sdif(skb);
 	} else {
-		flow.saddr.in6 = ipv6_hdr(skb)->saddr;
-		flow.daddr.in6 = ipv6_hdr(skb)->daddr;
+		name.peer = ipv6_hdr(skb)->saddr;
+		name.local = ipv6_hdr(skb)->daddr;
+		name.dif = inet6_iif(skb);
+		sdif = inet6_sdif(skb);
 	}
 	/* From early demux or a redirection, which do not know of NAT.  Not
 	 * every such socket is counted for the segment: one that is being
 	 * freed has no reference.
 	 */
-	if (!halfrst_translated(&flow, skb) && sk)
+	if (!halfrst_translated(&name, skb, family) && sk)
 		return refcount_inc_not_zero(&sk->sk_refcnt) ? sk : NULL;
-
-	if (family == NFPROTO_IPV4)
-		return halfrst_lookup4(net, flow.saddr.ip, flow.sport,
-				       flow.daddr.ip, flow.dport,
-				       inet_iif(skb), inet_sdif(skb));
-#if IS_ENABLED(CONFIG_IPV6)
-	return halfrst_lookup6(net, &flow.saddr.in6, flow.sport,
-			       &flow.daddr.in6, flow.dport,
-			       inet6_iif(skb), inet6_sdif(skb));
-#else
-	return NULL;
-#endif
+	return halfrst_find(net, &name, sdif);
 }
 
 /**
@@ -131,17 +121,10 @@ void halfrst_fin(struct net *net, struct sk_buff *skb, u8 family,
 
 	halfrst_count(net, HALFRST_FINS);
 	sk = halfrst_sock(net, skb, family, th);
-	if (!sk) {
-		halfrst_count(net, HALFRST_NO_SOCKET);
-		return;
-	}
-	if (net_eq(sock_net(sk), net) &&
-	    !(sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP)) {
+	if (sk)
 		halfrst_watch(net, sk, info);
-		return;
-	}
-	halfrst_count(net, HALFRST_WRONG_STATE);
-	sock_gen_put(sk);
+	else
+		halfrst_count(net, HALFRST_NO_SOCKET);
 }
 EXPORT_SYMBOL_GPL(halfrst_fin);
 

@@ -398,7 +398,7 @@ static void halfrst_timer(struct timer_list *timer)
 	if (READ_ONCE(halfrst_net(w->net)->gone))
 		goto unlock;	/* halfrst_watch_abandon() takes the watch */
 	if (halfrst_reached(tcp_jiffies32, w->due)) {
-		sk = halfrst_find(w->net, &w->name);
+		sk = halfrst_find(w->net, &w->name, 0);
 		reason = halfrst_look(w, sk);
 		if (sk)
 			sock_gen_put(sk);
@@ -430,24 +430,23 @@ static void halfrst_prefer(struct halfrst_watch *w,
 
 /* A FIN for a connection that is being watched: it may be the real one, so look
  * now, that is at the next tick.  Or the first one of another life: the watch
- * begins anew, and the old one is over.  Returns what to count, or
- * HALFRST_STATS if the watch has just ended.
+ * begins anew, and the old one is over.  Returns false if the watch has just
+ * ended.
  */
-static enum halfrst_stat halfrst_repeated(struct halfrst_watch *w,
-					  const struct sock *sk,
-					  const struct xt_halfrst_info *info)
+static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
+			     const struct xt_halfrst_info *info)
 {
-	enum halfrst_stat stat = HALFRST_REPEATED;
+	bool alive;
 
 	spin_lock_bh(&w->lock);
-	if (w->dead) {
-		stat = HALFRST_STATS;
+	alive = !w->dead;
+	if (!alive)
 		goto unlock;
-	}
 	if (w->known && sk_fullsock(sk) && w->life != halfrst_life(sk)) {
-		halfrst_tell(w, HALFRST_BY_CLOSED);
+		halfrst_over(w, HALFRST_BY_CLOSED);
 		halfrst_begin(w, sk, info);
-		stat = HALFRST_CLOSED;
+	} else {
+		halfrst_count(w->net, HALFRST_REPEATED);
 	}
 	halfrst_prefer(w, info);
 	if (!w->begun) {
@@ -458,76 +457,61 @@ static enum halfrst_stat halfrst_repeated(struct halfrst_watch *w,
 	mod_timer(&w->timer, jiffies);
 unlock:
 	spin_unlock_bh(&w->lock);
-	return stat;
+	return alive;
 }
 
-/* Is there a watch of that name?  Then it has got one more FIN.  Returns what to
- * count, or HALFRST_STATS if there is none.
- */
-static enum halfrst_stat
-halfrst_watch_again(struct net *net, const struct halfrst_name *name,
-		    const struct sock *sk, const struct xt_halfrst_info *info)
+/* Is there a watch of that name?  Then it has got one more FIN. */
+static bool halfrst_watch_again(struct net *net,
+				const struct halfrst_name *name,
+				const struct sock *sk,
+				const struct xt_halfrst_info *info)
 {
-	enum halfrst_stat stat;
 	struct halfrst_watch *w;
 
 	do {
 		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
 				      halfrst_watch_params);
-		if (!w)
-			return HALFRST_STATS;
-		stat = halfrst_repeated(w, sk, info);
-	} while (stat == HALFRST_STATS);
-	return stat;
+	} while (w && !halfrst_repeated(w, sk, info));
+	return w;
 }
 
-/* The first look has not been the last: into the table, and sleep.  Returns what
- * to count; the watch lives on if that is HALFRST_WATCHING.
+/* The first look has not been the last: into the table, and sleep.  Returns
+ * false if the watch cannot live on.
  */
-static enum halfrst_stat halfrst_watch_on(struct halfrst_watch *w,
-					  const struct sock *sk)
+static bool halfrst_watch_on(struct halfrst_watch *w, const struct sock *sk)
 {
-	struct rhashtable *watches = &halfrst_net(w->net)->watches;
-	enum halfrst_stat stat = HALFRST_STATS;
+	struct net *net = w->net;
 	int err;
 
 	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon and @sk */
-	while (stat == HALFRST_STATS) {
+	do {
 		/* From the table on a FIN may come in between */
 		spin_lock(&w->lock);
-		err = rhashtable_lookup_insert_fast(watches, &w->node,
+		err = rhashtable_lookup_insert_fast(&halfrst_net(net)->watches,
+						    &w->node,
 						    halfrst_watch_params);
 		if (!err)
 			halfrst_sleep(w);
 		spin_unlock(&w->lock);
-		if (!err)
-			stat = HALFRST_WATCHING;
-		else if (err == -EEXIST)
-			stat = halfrst_watch_again(w->net, &w->name, sk,
-						   &w->info);
-		else
-			stat = HALFRST_NOMEM;
-	}
-	return stat;
+	} while (err == -EEXIST &&
+		 !halfrst_watch_again(net, &w->name, sk, &w->info));
+	if (err != -EEXIST)
+		halfrst_count(net, err ? HALFRST_NOMEM : HALFRST_WATCHING);
+	return !err;
 }
 
 /* The first look.  Under RCU, in softirq. */
 static void halfrst_first(struct halfrst_watch *w)
 {
-	enum halfrst_stat stat = HALFRST_STATS;
 	struct sock *sk = w->sk, *now = sk;
 	enum halfrst_reason reason;
 
 	if (!sk_fullsock(sk))	/* TCP has made a full one meanwhile */
-		now = halfrst_find(w->net, &w->name);
+		now = halfrst_find(w->net, &w->name, 0);
 	reason = halfrst_look(w, now);
-	if (reason == HALFRST_LOOK_AGAIN) {
-		stat = halfrst_watch_on(w, now);
-		halfrst_count(w->net, stat);
-	} else {
+	if (reason != HALFRST_LOOK_AGAIN)
 		halfrst_over(w, reason);
-	}
-	if (stat != HALFRST_WATCHING)
+	if (reason != HALFRST_LOOK_AGAIN || !halfrst_watch_on(w, now))
 		kmem_cache_free(halfrst_watch_cache, w);
 	if (now && now != sk)
 		sock_gen_put(now);
@@ -598,30 +582,34 @@ static bool halfrst_holds_net(const struct sock *sk)
 	return sk && sk->sk_net_refcnt;
 }
 
-/* Returns what to count: HALFRST_WATCHING for a new watch, whose first look is
- * going to count.
+/* Whose socket has it to be, and in which state?  Returns HALFRST_WATCHING, or
+ * what to count if it cannot be watched.
  */
-static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
-					   const struct xt_halfrst_info *info)
+static enum halfrst_stat halfrst_fit(const struct net *net, struct sock *sk,
+				     const struct xt_halfrst_info *info)
 {
-	enum halfrst_stat stat;
-	struct halfrst_name name;
-	struct halfrst_watch *w;
-
 	/* TCP has not seen the FIN yet, unless it is a repeated one */
 	if (!((1 << inet_sk_state_load(sk)) &
 	      (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
 	       TCPF_NEW_SYN_RECV)))
 		return HALFRST_WRONG_STATE;
+	/* By a redirection it may be anything */
+	if (!net_eq(sock_net(sk), net) ||
+	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
+		return HALFRST_WRONG_STATE;
 	if (!halfrst_holds_net(sk))
 		return HALFRST_EXEMPT;
 	if (sk_fullsock(sk) && !halfrst_owner(sk, net, info))
 		return HALFRST_OTHER_OWNER;
+	return HALFRST_WATCHING;
+}
 
-	halfrst_name(&name, sk);
-	stat = halfrst_watch_again(net, &name, sk, info);
-	if (stat != HALFRST_STATS)
-		return stat;
+/* Returns as halfrst_fit(); the first look is going to count */
+static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
+					   const struct halfrst_name *name,
+					   const struct xt_halfrst_info *info)
+{
+	struct halfrst_watch *w;
 
 	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
 	    READ_ONCE(max_watches))
@@ -630,7 +618,7 @@ static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 	if (!w)
 		return HALFRST_NOMEM;
 	w->net = net;
-	w->name = name;
+	w->name = *name;
 	w->sk = sk;
 	w->ipv6 = sk->sk_family == AF_INET6;
 	w->dead = false;
@@ -646,7 +634,7 @@ static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 /**
  * halfrst_watch - watch a connection that is getting a FIN
  * @net: its network namespace
- * @sk: its TCP socket, full or request or time-wait, with a reference that is
+ * @sk: its socket, full or request or time-wait, with a reference that is
  *      handed over
  * @info: options of the rule; copied, they do not change with the rule
  *
@@ -658,11 +646,19 @@ static enum halfrst_stat halfrst_watch_fin(struct net *net, struct sock *sk,
 void halfrst_watch(struct net *net, struct sock *sk,
 		   const struct xt_halfrst_info *info)
 {
-	enum halfrst_stat stat = halfrst_watch_fin(net, sk, info);
+	enum halfrst_stat stat = halfrst_fit(net, sk, info);
+	struct halfrst_name name;
 
-	if (stat == HALFRST_WATCHING)
-		return;		/* @sk is the watch's, and perhaps gone */
+	if (stat == HALFRST_WATCHING) {
+		halfrst_name(&name, sk);
+		if (halfrst_watch_again(net, &name, sk, info))
+			goto put;
+		stat = halfrst_watch_new(net, sk, &name, info);
+		if (stat == HALFRST_WATCHING)
+			return;		/* @sk is the watch's, perhaps gone */
+	}
 	halfrst_count(net, stat);
+put:
 	sock_gen_put(sk);
 }
 
