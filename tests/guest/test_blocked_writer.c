@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/errqueue.h>
 #include <linux/tls.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -260,11 +262,35 @@ static bool tls(int fd, int direction)
 	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
 }
 
-/* The first half of a record is with kTLS when the peer closes its side */
+/* The first half of what is written is with a layer above TCP, and none of it
+ * with the peer, when that closes its side: it gets the second, too, and
+ * then the socket is reset, once nothing was written for a second.
+ */
+static void two_halves(int app, int peer, int more)
+{
+	char buffer[16] = "";
+
+	assert_int_equal(send(app, "hello", 5, more), 5);
+	shutdown(peer, SHUT_WR);
+	wait_for(socket_state(app) == TCP_CLOSE_WAIT, 5000);
+	sleep_ms(300);
+	assert_int_equal(recv(peer, buffer, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(send(app, "world", 5, MSG_NOSIGNAL), 5);
+	for (size_t n = 0; n < 10;) {
+		ssize_t part = recv(peer, buffer + n, sizeof(buffer) - n, 0);
+
+		if (part <= 0)
+			peer_fail(NULL, "%zu of 10 bytes came", n);
+		n += part;
+	}
+	assert_string_equal(buffer, "helloworld");
+	wait_for(counter("resets") == 1, 5000);
+}
+
+/* By MSG_MORE a record stays open */
 static void ktls_open_record(void **state)
 {
 	int listener, peer, app;
-	char buffer[16] = "";
 	struct link l;
 
 	(void)state;
@@ -279,19 +305,80 @@ static void ktls_open_record(void **state)
 		print_message("# no kTLS: %s\n", strerror(errno));
 		skip();
 	}
-	assert_int_equal(send(app, "hello", 5, MSG_MORE), 5);
-	shutdown(peer, SHUT_WR);
-	wait_for(socket_state(app) == TCP_CLOSE_WAIT, 5000);
-	sleep_ms(300);
-	assert_int_equal(send(app, "world", 5, MSG_NOSIGNAL), 5);
-	for (size_t n = 0; n < 10;) {
-		ssize_t part = recv(peer, buffer + n, sizeof(buffer) - n, 0);
+	two_halves(app, peer, MSG_MORE);
+	close(app);
+	close(peer);
+	close(listener);
+	link_close(&l);
+}
 
-		if (part <= 0)
-			peer_fail(NULL, "%zu of 10 bytes came", n);
-		n += part;
+static int bpf(int command, union bpf_attr *attr)
+{
+	return syscall(__NR_bpf, command, attr, sizeof(*attr));
+}
+
+/* A sockmap with @fd in it, whose writes are kept until there are ten bytes:
+ * its file, -1 if there can be none
+ */
+static int corked_map(int fd)
+{
+	static const struct bpf_insn program[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
+		  .imm = 10 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_msg_cork_bytes },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
+		  .imm = SK_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr create = {
+		.map_type = BPF_MAP_TYPE_SOCKMAP,
+		.key_size = 4, .value_size = 4, .max_entries = 1,
+	};
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_SK_MSG,
+		.insns = (uintptr_t)program,
+		.insn_cnt = sizeof(program) / sizeof(*program),
+		.license = (uintptr_t)"GPL",
+	};
+	union bpf_attr attach = { .attach_type = BPF_SK_MSG_VERDICT };
+	union bpf_attr update = { 0 };
+	int map = bpf(BPF_MAP_CREATE, &create), prog, key = 0;
+
+	if (map < 0)
+		return -1;
+	prog = bpf(BPF_PROG_LOAD, &load);
+	if (prog < 0)
+		peer_fail(NULL, "BPF_PROG_LOAD: %s", strerror(errno));
+	attach.target_fd = map;
+	attach.attach_bpf_fd = prog;
+	assert_int_equal(bpf(BPF_PROG_ATTACH, &attach), 0);
+	close(prog);
+	update.map_fd = map;
+	update.key = (uintptr_t)&key;
+	update.value = (uintptr_t)&fd;
+	assert_int_equal(bpf(BPF_MAP_UPDATE_ELEM, &update), 0);
+	return map;
+}
+
+static void sockmap_cork(void **state)
+{
+	int listener, peer, app, map;
+	struct link l;
+
+	(void)state;
+	link_open(&l, IPV4, NULL);
+	link_rule(&l, ON_FIN);
+	listener = link_listen_near(&l, PORT);
+	peer = link_connect_far(&l, PORT);
+	app = accept(listener, NULL, NULL);
+	carry_byte(peer, app);
+	map = corked_map(app);
+	if (map < 0) {
+		print_message("# no sockmap: %s\n", strerror(errno));
+		skip();
 	}
-	assert_string_equal(buffer, "helloworld");
+	two_halves(app, peer, 0);
+	close(map);
 	close(app);
 	close(peer);
 	close(listener);
@@ -309,6 +396,7 @@ int main(void)
 		cmocka_unit_test(splice_with_a_cpu_limit),
 		cmocka_unit_test(zerocopy_with_a_cpu_limit),
 		cmocka_unit_test(ktls_open_record),
+		cmocka_unit_test(sockmap_cork),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,19 +362,44 @@ static bool md5(int fd, enum kind kind)
 	return !setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &key, sizeof(key));
 }
 
+/* TCP-AO: struct tcp_ao_add and its option, of headers since Linux 6.7 */
+static bool ao(int fd, enum kind kind)
+{
+	struct {
+		struct sockaddr_storage peer;
+		char algorithm[64];
+		int32_t ifindex;
+		uint32_t flags;
+		uint16_t reserved;
+		uint8_t prefix, sndid, rcvid, maclen, keyflags, keylen;
+		uint8_t key[80];
+	} __attribute__((aligned(8))) add = {
+		.algorithm = "hmac(sha1)",
+		.prefix = kind == IPV6 ? 128 : 32,
+		.sndid = 100,
+		.rcvid = 100,
+		.keylen = 3,
+		.key = "key",
+	};
+
+	host_address(kind, &add.peer, "127.0.0.1", "::1", 0);
+	return !setsockopt(fd, IPPROTO_TCP, 38 /* TCP_AO_ADD_KEY */, &add,
+			   sizeof(add));
+}
+
 /* The peer would take a RST only if it is signed, too: left alone */
-static void md5_signed(void **state)
+static void signed_by(bool (*sign)(int fd, enum kind kind), const char *name,
+		      enum kind kind)
 {
 	struct sockaddr_storage a;
-	socklen_t len = host_address(IPV4, &a, "127.0.0.1", "::1", PORT);
+	socklen_t len = host_address(kind, &a, "127.0.0.1", "::1", PORT);
 	struct pair p;
 
-	(void)state;
-	pair_listen(&p, IPV4);
+	pair_listen(&p, kind);
 	rule(&p.host, ON_FIN);
-	p.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (!md5(p.client, IPV4) || !md5(p.listener, IPV4)) {
-		print_message("# no TCP_MD5SIG: %s\n", strerror(errno));
+	p.client = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (!sign(p.client, kind) || !sign(p.listener, kind)) {
+		print_message("# no %s: %s\n", name, strerror(errno));
 		skip();
 	}
 	assert_int_equal(connect(p.client, (struct sockaddr *)&a, len), 0);
@@ -387,6 +412,24 @@ static void md5_signed(void **state)
 	/* half-closed, it works on */
 	carry_byte(p.client, p.server);
 	pair_close(&p);
+}
+
+static void md5_signed(void **state)
+{
+	(void)state;
+	signed_by(md5, "TCP-MD5", IPV4);
+}
+
+static void ao_signed(void **state)
+{
+	(void)state;
+	signed_by(ao, "TCP-AO", IPV4);
+}
+
+static void ao_signed_ipv6(void **state)
+{
+	(void)state;
+	signed_by(ao, "TCP-AO", IPV6);
 }
 
 /* Signed from some moment of the watch on */
@@ -678,6 +721,8 @@ int main(void)
 		cmocka_unit_test(ktls),
 		cmocka_unit_test(sockmap),
 		cmocka_unit_test(md5_signed),
+		cmocka_unit_test(ao_signed),
+		cmocka_unit_test(ao_signed_ipv6),
 		cmocka_unit_test(md5_signed_later),
 		cmocka_unit_test(fast_open),
 		cmocka_unit_test(reuse_port),
