@@ -5,6 +5,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdbool.h>
@@ -67,7 +68,36 @@ static const struct xt_option_entry halfrst_opts[] = {
 	{ .name = "reset-with", .id = O_RESET_WITH, .type = XTTYPE_STRING },
 	{ .name = "dry-run", .id = O_DRY_RUN, .type = XTTYPE_NONE },
 	XTOPT_TABLEEND,
+	XTOPT_TABLEEND,		/* see halfrst_opts_agree() */
+	XTOPT_TABLEEND,
 };
+
+/* Does the running libxtables read halfrst_opts as it was written?  The entries
+ * have grown in a release whose version, as libxtables compares it, is that of
+ * the one before: it then knows the first option only, or crashes.
+ */
+static bool halfrst_opts_agree(void)
+{
+	struct option none = { NULL }, *seen;
+	unsigned int i, offset = 0;
+	bool agree = true;
+
+	seen = xtables_options_xfrm(&none, NULL, halfrst_opts, &offset);
+	if (!seen)
+		return false;
+	for (i = 0; agree && i <= O_DRY_RUN + 1; i++)
+		agree = seen[i].name == halfrst_opts[i].name;
+	free(seen);
+	return agree;
+}
+
+/* For each rule that comes in words.  Those that are there can be listed. */
+static void halfrst_init(struct xt_entry_target *target __attribute__((unused)))
+{
+	if (!halfrst_opts_agree())
+		xtables_error(OTHER_PROBLEM,
+			      "HALFRST: libxt_HALFRST.so was built with the headers of another version of iptables: build it again, with this one's");
+}
 
 static void halfrst_help(void)
 {
@@ -335,6 +365,7 @@ static struct xtables_target halfrst_target = {
 	.init		= halfrst_init,
 	.print		= halfrst_print,
 	.save		= halfrst_save,
+	.init		= halfrst_init,
 	.x6_parse	= halfrst_parse,
 	.x6_fcheck	= halfrst_check,
 	.x6_options	= halfrst_opts,
