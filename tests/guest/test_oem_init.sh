@@ -35,11 +35,12 @@ if ! modprobe -aq iptable_mangle ip6table_mangle xt_tcpudp ||
 	exit
 fi
 
-# as_netd [CMD...]: the script, by CMD; what it says goes to $tmp/said
+# as_netd [CMD...]: the script, by CMD; what it says goes to $tmp/said.  netd
+# starts nothing before it has ended.
 as_netd()
 {
 	: >"$tmp/said"
-	"$@" /bin/sh "$script"
+	timeout 60 "$@" /bin/sh "$script"
 }
 
 rules()
