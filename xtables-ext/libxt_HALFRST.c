@@ -91,14 +91,6 @@ static bool halfrst_opts_agree(void)
 	return agree;
 }
 
-/* For each rule that comes in words.  Those that are there can be listed. */
-static void halfrst_init(struct xt_entry_target *target __attribute__((unused)))
-{
-	if (!halfrst_opts_agree())
-		xtables_error(OTHER_PROBLEM,
-			      "HALFRST: libxt_HALFRST.so was built with the headers of another version of iptables: build it again, with this one's");
-}
-
 static void halfrst_help(void)
 {
 	printf(
@@ -115,11 +107,15 @@ static void halfrst_help(void)
 "TIME is an integer with a unit, ms, s, m or h; at most 168h.\n");
 }
 
-/* What breaks fewest programs: unlike epipe it comes without a signal */
+/* For each rule that comes in words.  Those that are there can be listed. */
 static void halfrst_init(struct xt_entry_target *target)
 {
 	struct xt_halfrst_info *info = (void *)target->data;
 
+	if (!halfrst_opts_agree())
+		xtables_error(OTHER_PROBLEM,
+			      "HALFRST: libxt_HALFRST.so was built with the headers of another version of iptables: build it again, with this one's");
+	/* What breaks fewest programs: unlike epipe it comes without a signal */
 	info->reset_with = XT_HALFRST_ECONNRESET;
 }
 
@@ -362,7 +358,6 @@ static struct xtables_target halfrst_target = {
 	.size		= XT_ALIGN(sizeof(struct xt_halfrst_info)),
 	.userspacesize	= XT_ALIGN(sizeof(struct xt_halfrst_info)),
 	.help		= halfrst_help,
-	.init		= halfrst_init,
 	.print		= halfrst_print,
 	.save		= halfrst_save,
 	.init		= halfrst_init,

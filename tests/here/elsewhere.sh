@@ -8,7 +8,7 @@
 # prints TAP.
 set -eu
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 row=${ROW:-bookworm}
 fresh=()
 tmp=$(mktemp -d)
@@ -44,4 +44,4 @@ as same '&'
 as longer '& unsigned long more;'
 as shorter ''
 scripts/lab run "$row" "${fresh[@]}" --icount --limit 900 --with "$tmp/with" \
-	--log "build/lab/log/$row.elsewhere.log" -- ./guest_elsewhere.sh
+	--log "build/lab/log/$row.elsewhere.log" -- ../here/elsewhere.guest.sh

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# In the guest of host_elsewhere.sh: an extension that was built with another
+# In the guest of elsewhere.sh: an extension that was built with another
 # iptables' headers takes no rule and says why; rules that are there can be
 # listed. Prints TAP.
 set -eu
 
 tmp=$(mktemp -d /tmp/elsewhere.XXXXXX)
-. ./tap.sh
+. ../lib/tap.sh
 dirs=(/usr/lib/*/xtables)
-options='-j HALFRST --uid-owner 10400 --grace 5m --deadline 6m --dry-run'
+options='-j HALFRST --uid-owner 10400 --grace 5m --deadline 6m --reset-with epipe --dry-run'
 
 # with NAME COMMAND...: that extension, and the guest's for all else
 with()
