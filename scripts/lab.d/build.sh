@@ -10,7 +10,7 @@ sum()
 {
 	(cd "$top" && find "$@" -type f ! -name '*.o' ! -name '*.ko' \
 		! -name '*.cmd' ! -name '*.mod' ! -name '*.mod.c' ! -name '*.so' \
-		-print0 2>/dev/null | sort -z | xargs -0r sha256sum;
+		! -name '*.md' -print0 2>/dev/null | sort -z | xargs -0r sha256sum;
 		cat "$here/chroot.recipe") | sha256sum
 }
 
