@@ -20,6 +20,7 @@ iterator=/run/bpf/close_wait
 #	grace		HALFRST --grace 60s
 #	tracked		nftables: conntrack follows every connection
 #	helper		the same, and gives it the helper
+#	sane		a helper of conntrack's own, for another protocol
 #	chain		the five rules of the write-up
 #	ss		ss -K each second
 #	bpf		the iterator of bpf/close_wait.bpf.c each second
@@ -42,6 +43,7 @@ in_place()
 	grace)		what="$fin -j HALFRST --grace 60s" ;;
 	tracked)	followed counter "$@"; return ;;
 	helper)		followed 'ct helper set "idle"' "$@"; return ;;
+	sane)		helper=sane followed 'ct helper set "idle"' "$@"; return ;;
 	chain)		chain "$@"; return ;;
 	ss)
 		while sleep 1; do
@@ -70,7 +72,7 @@ followed()
 {
 	"${@:2}" nft -f - <<-END
 	table inet t {
-		ct helper idle { type "halfrst" protocol tcp; }
+		ct helper idle { type "${helper:-halfrst}" protocol tcp; }
 		chain c {
 			type filter hook output priority 0
 			ct state new meta l4proto tcp $1

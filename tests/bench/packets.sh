@@ -17,7 +17,7 @@ for front_end in iptables-legacy iptables-nft; do
 done
 
 front_end=native
-for contender in tracked helper; do
+for contender in tracked sane helper; do
 	read -r each _ <<< "$(alone "$contender" ./packets "${1:-50}")"
 	echo "$front_end|$contender|$each"
 done
