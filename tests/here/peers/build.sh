@@ -11,7 +11,7 @@ set -eu
 
 [ $# -eq 2 ] || { sed -n '4,9s/^# //p' "$0" >&2; exit 2; }
 row=$1 suite=$2
-top=$(cd "$(dirname "$0")/../.." && pwd)
+top=$(cd "$(dirname "$0")/../../.." && pwd)
 cd "$top"
 of=$suite
 case $suite in
