@@ -119,6 +119,8 @@ run_fetch() { http fetch "$@" node "$here/web.js"; }
 run_fetch-busy() { http fetch-busy "$@" node "$here/web.js"; }
 run_go() { http go "$@" /halfrst/with/web-go; }
 run_go-stopped() { http go-stopped "$@" /halfrst/with/web-go; }
+run_hyper() { http hyper "$@" /halfrst/with/web-hyper; }
+run_hyper-busy() { http hyper-busy "$@" /halfrst/with/web-hyper; }
 run_ruby() { http ruby "$@" ruby "$here/web.rb"; }
 run_phpcurl() { http phpcurl "$@" "$php" -d display_errors=stderr \
 	-d extension=curl "$here/web.php"; }
@@ -289,6 +291,9 @@ versions()
 	[ ! -d "$jars" ] || find "$jars" -type f -name '*[0-9].jar' \
 		\( -name 'okhttp-*' -o -name 'httpclient-*' \) -printf '%f\n'
 	[ ! -x "$java/java" ] || "$java/java" -version 2>&1 | head -n 1
+	[ ! -x /halfrst/with/web-hyper ] ||
+		grep -aom1 'hyper-[0-9.]*[0-9]' /halfrst/with/web-hyper |
+		head -n 1
 	[ ! -x /halfrst/with/web-go ] ||
 		grep -aom1 'go1\.[0-9.]*' /halfrst/with/web-go | head -n 1
 }

@@ -23,6 +23,7 @@ CLIENTS = {
     "node": "Node's agent", "node-busy": "Node's agent, busy",
     "fetch": "Node's fetch", "fetch-busy": "Node's fetch, busy",
     "go": "Go net/http", "go-stopped": "Go net/http, stopped",
+    "hyper": "hyper", "hyper-busy": "hyper, busy",
     "ruby": "Ruby Net::HTTP", "phpcurl": "PHP's curl",
     "phpstreams": "PHP's streams", "haproxy": "HAProxy's pool",
     "psycopg2": "psycopg2", "redis": "redis-py", "pymysql": "PyMySQL",
@@ -39,7 +40,7 @@ PROTOCOLS = {"http": "", "data": "", "tls12": ", TLS 1.2",
 RULES = ("default", "epipe", "econnreset", "econnaborted", "etimedout")
 AGAIN = "again: "
 
-# A connection that the server closed first, from its FIN on
+# A connection that the server closed first, from there on
 Dead = namedtuple("Dead", "at packets bytes void life")
 
 NEVER = Dead(0, 0, 0, 0, 0)
@@ -78,15 +79,26 @@ def connections(path):
             yield port, packets
 
 
+def closing(packets):
+    """The segment by which the server closed first, or None: its FIN, or its
+    close_notify where the client was told of that and says FIN before it"""
+    alert = None
+    for i, p in enumerate(packets):
+        if "FIN" in p.flags or "RST" in p.flags:
+            return alert if p.out else i
+        if p.alert and not p.out:
+            alert = i
+    return None
+
+
 def dead(base):
     """The connections that the server closed first, in that order"""
     life = lives(base + ".states")
     found = []
     for port, packets in connections(base + ".pcap"):
         gone = life[port].pop(0) if life[port] else 0
-        first = next((i for i, p in enumerate(packets)
-                      if "FIN" in p.flags or "RST" in p.flags), None)
-        if first is None or packets[first].out:
+        first = closing(packets)
+        if first is None:
             continue
         rest = packets[first + 1:]
         found.append(Dead(packets[first].time, len(rest),

@@ -13,6 +13,7 @@ socat strace tar tcpdump util-linux'
 # Named sets for --root: name: packages
 named_sets='
 demo: openssl
+tls: gnutls-bin openssl
 web: curl ca-certificates
 trace: bpftrace
 bench: bpftool

@@ -58,7 +58,7 @@ idioms=' pymemcache '
 
 # Told of close_notify by their event loops or threads, these answer it with
 # their own, which may leave before the FIN is there.
-told=' haproxy node fetch aiohttp go java '
+told=' haproxy node fetch aiohttp go hyper java '
 
 # A row is client, server, protocol, method, rounds, resets, and of each figure
 # two, without and with HALFRST: lost, shown, silent, twice, void, packets,
