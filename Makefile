@@ -10,6 +10,7 @@
 # make ddk-defines         what Kleaf's ddk_module() has to be told about the
 #                          kernel; KDIR may be a source tree
 # make demo|check|bench    see the scripts of these names
+# make install-service     rules that stay, see service/rules
 # make deb                 Debian packages, in build/deb
 #
 # make KERNEL_SRC=... M=... O=... [modules|modules_install|clean]
@@ -41,6 +42,7 @@ else
 KDIR		?= /lib/modules/$(shell uname -r)/build
 PKG_CONFIG	?= pkg-config
 MANDIR		?= /usr/share/man
+UNITDIR		?= /lib/systemd/system
 INSTALL		?= install
 DEPMOD		?= depmod
 CFLAGS		?= -O2 -g
@@ -94,12 +96,27 @@ install-ext: ext
 	$(INSTALL) -D -m 644 $(EXT) $(DESTDIR)$(XTLIBDIR)/libxt_HALFRST.so
 	$(INSTALL) -D -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8
 
+# Rules that are there already stay as they are
+install-service:
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(DESTDIR)/etc/halfrst \
+		$(DESTDIR)/usr/libexec/halfrst
+	$(INSTALL) -m 755 service/rules service/metrics \
+		$(DESTDIR)/usr/libexec/halfrst
+	$(INSTALL) -m 644 service/*.service service/*.timer $(DESTDIR)$(UNITDIR)
+	for f in rules.v4 rules.v6 rules.nft; do \
+		[ -e $(DESTDIR)/etc/halfrst/$$f ] || $(INSTALL) -m 644 \
+			service/$$f $(DESTDIR)/etc/halfrst || exit; \
+	done
+
 # depmod's index files are ours to remove where no other module is: in a
 # staging folder.
 uninstall: have-headers have-xtables
 	rm -f $(MODULES:kmod/%=$(RELDIR)/updates/%) \
 		$(DESTDIR)$(XTLIBDIR)/libxt_HALFRST.so \
-		$(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8
+		$(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8 \
+		$(patsubst service/%,$(DESTDIR)$(UNITDIR)/%,$(wildcard \
+		service/*.service service/*.timer))
+	rm -rf $(DESTDIR)/usr/libexec/halfrst
 	if [ -d $(RELDIR)/updates ]; then \
 		rmdir --ignore-fail-on-non-empty $(RELDIR)/updates; fi
 	if find $(RELDIR)/ -name '*.ko*' 2>/dev/null | grep -q .; then \
@@ -171,17 +188,26 @@ deb:
 have-headers:
 	@[ -e $(UTSRELEASE) ] || { \
 		echo "$(KDIR): no kernel headers there." \
-			"Debian: apt install linux-headers-$$(uname -r);" \
-			"another kernel: make KDIR=/lib/modules/.../build" >&2; \
+			"Another kernel: make KDIR=/lib/modules/.../build" >&2; \
+		echo "  apt install linux-headers-$$(uname -r)" >&2; \
+		echo "  dnf install kernel-devel-$$(uname -r)" >&2; \
+		echo "  pacman -S linux-headers" >&2; \
+		echo "  apk add linux-lts-dev" >&2; \
+		echo "  zypper install kernel-default-devel" >&2; \
 		exit 1; }
 
 have-xtables:
 	@$(PKG_CONFIG) --exists xtables || { \
-		echo "$(PKG_CONFIG) finds no xtables.pc." \
-			"Debian: apt install libxtables-dev pkg-config" >&2; \
+		echo "$(PKG_CONFIG) finds no xtables.pc." >&2; \
+		echo "  apt install libxtables-dev pkg-config" >&2; \
+		echo "  dnf install iptables-devel pkgconf-pkg-config" >&2; \
+		echo "  pacman -S iptables pkgconf" >&2; \
+		echo "  apk add iptables-dev pkgconf" >&2; \
+		echo "  zypper install libxtables-devel pkg-config" >&2; \
 		exit 1; }
 
-.PHONY: all modules ext install install-modules install-ext uninstall clean \
+.PHONY: all modules ext install install-modules install-ext install-service \
+	uninstall clean \
 	kmi-symbols ddk-defines demo check bench deb have-headers have-xtables
 
 endif

@@ -157,7 +157,8 @@ static const char *halfrst_rule_error(const struct xt_halfrst_info *info,
 	u32 flags = info->flags;
 
 	if (flags & ~XT_HALFRST_FLAGS)
-		return "unknown flag, the extension is newer than the module";
+		return "unknown flag, the extension is newer than this module, version "
+			XT_HALFRST_VERSION;
 	if (!halfrst_id_range_valid(flags, XT_HALFRST_UID, XT_HALFRST_UID_INV,
 				    info->uid_min, info->uid_max))
 		return "--uid-owner: not a range of 0 to 4294967294";
@@ -235,6 +236,7 @@ static int __init halfrst_init(void)
 	err = xt_register_targets(halfrst_tg_reg, ARRAY_SIZE(halfrst_tg_reg));
 	if (err)
 		goto err_watch;
+	pr_info("version " XT_HALFRST_VERSION "\n");
 	return 0;
 
 err_watch:

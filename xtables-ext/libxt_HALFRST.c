@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@
 #define _init __attribute__((constructor)) _INIT
 #endif
 
+#include <linux/netfilter_ipv4/ip_tables.h>
+#include <linux/netfilter_ipv6/ip6_tables.h>
 #include "xt_HALFRST.h"
 
 #ifndef ARRAY_SIZE
@@ -94,7 +97,7 @@ static bool halfrst_opts_agree(void)
 static void halfrst_help(void)
 {
 	printf(
-"HALFRST target options:\n"
+"HALFRST target v" XT_HALFRST_VERSION " options:\n"
 "[!] --uid-owner user|uid[-uid]    Only sockets of this owner\n"
 "[!] --gid-owner group|gid[-gid]   Only sockets of this group\n"
 "    --grace TIME                  Reset when quiet for TIME (default 0ms)\n"
@@ -225,7 +228,9 @@ static __u32 parse_error(const struct xt_option_call *cb)
 static void halfrst_parse(struct xt_option_call *cb)
 {
 	struct xt_halfrst_info *info = cb->data;
+	const void **rule = cb->udata;
 
+	*rule = cb->xt_entry;
 	xtables_option_parse(cb);
 	switch (cb->entry->id) {
 	case O_UID:
@@ -259,6 +264,15 @@ static const struct time_unit *best_unit(__u32 ms)
 	return u;
 }
 
+/* The kernel refuses it, too, but nft's front ends say "Invalid argument" then.
+ * Chain and table are not known here.
+ */
+static void check_protocol(__u16 proto, __u8 invflags)
+{
+	if (proto != IPPROTO_TCP || invflags & XT_INV_PROTO)
+		xtables_error(PARAMETER_PROBLEM, "HALFRST: needs -p tcp");
+}
+
 static void halfrst_check(struct xt_fcheck_call *cb)
 {
 	const struct xt_halfrst_info *info = cb->data;
@@ -274,6 +288,27 @@ static void halfrst_check(struct xt_fcheck_call *cb)
 		      "HALFRST: --deadline: bad value \"%u%s\": want no less than --grace, which is %u%s",
 		      info->deadline / d->ms, d->name,
 		      info->grace / g->ms, g->name);
+}
+
+/* libxtables shows the rule with an option only: without any the kernel says
+ * what is wrong.
+ */
+static void halfrst_check4(struct xt_fcheck_call *cb)
+{
+	const struct ipt_entry *const *rule = cb->udata;
+
+	if (*rule)
+		check_protocol((*rule)->ip.proto, (*rule)->ip.invflags);
+	halfrst_check(cb);
+}
+
+static void halfrst_check6(struct xt_fcheck_call *cb)
+{
+	const struct ip6t_entry *const *rule = cb->udata;
+
+	if (*rule)
+		check_protocol((*rule)->ipv6.proto, (*rule)->ipv6.invflags);
+	halfrst_check(cb);
 }
 
 static void print_time(const char *dash, const char *option, __u32 ms)
@@ -350,23 +385,42 @@ static void halfrst_save(const void *ip __attribute__((unused)),
 	print_options(target, "--", true);
 }
 
-static struct xtables_target halfrst_target = {
-	.version	= XTABLES_VERSION,
-	.name		= "HALFRST",
-	.revision	= 0,
-	.family		= NFPROTO_UNSPEC,
-	.size		= XT_ALIGN(sizeof(struct xt_halfrst_info)),
-	.userspacesize	= XT_ALIGN(sizeof(struct xt_halfrst_info)),
-	.help		= halfrst_help,
-	.print		= halfrst_print,
-	.save		= halfrst_save,
-	.init		= halfrst_init,
-	.x6_parse	= halfrst_parse,
-	.x6_fcheck	= halfrst_check,
-	.x6_options	= halfrst_opts,
+static struct xtables_target halfrst_targets[] = {
+	{
+		.version	= XTABLES_VERSION,
+		.name		= "HALFRST",
+		.revision	= 0,
+		.family		= NFPROTO_IPV4,
+		.size		= XT_ALIGN(sizeof(struct xt_halfrst_info)),
+		.userspacesize	= XT_ALIGN(sizeof(struct xt_halfrst_info)),
+		.help		= halfrst_help,
+		.print		= halfrst_print,
+		.save		= halfrst_save,
+		.init		= halfrst_init,
+		.x6_parse	= halfrst_parse,
+		.x6_fcheck	= halfrst_check4,
+		.x6_options	= halfrst_opts,
+		.udata_size	= sizeof(void *),
+	},
+	{
+		.version	= XTABLES_VERSION,
+		.name		= "HALFRST",
+		.revision	= 0,
+		.family		= NFPROTO_IPV6,
+		.size		= XT_ALIGN(sizeof(struct xt_halfrst_info)),
+		.userspacesize	= XT_ALIGN(sizeof(struct xt_halfrst_info)),
+		.help		= halfrst_help,
+		.print		= halfrst_print,
+		.save		= halfrst_save,
+		.init		= halfrst_init,
+		.x6_parse	= halfrst_parse,
+		.x6_fcheck	= halfrst_check6,
+		.x6_options	= halfrst_opts,
+		.udata_size	= sizeof(void *),
+	},
 };
 
 void _init(void)
 {
-	xtables_register_target(&halfrst_target);
+	xtables_register_targets(halfrst_targets, ARRAY_SIZE(halfrst_targets));
 }
