@@ -100,7 +100,7 @@ install-ext: ext
 install-service:
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(DESTDIR)/etc/halfrst \
 		$(DESTDIR)/usr/libexec/halfrst
-	$(INSTALL) -m 755 service/rules service/metrics \
+	$(INSTALL) -m 755 service/rules service/metrics service/firewalld \
 		$(DESTDIR)/usr/libexec/halfrst
 	$(INSTALL) -m 644 service/*.service service/*.timer $(DESTDIR)$(UNITDIR)
 	for f in rules.v4 rules.v6 rules.nft; do \

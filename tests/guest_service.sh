@@ -55,10 +55,65 @@ booted()
 
 case $1 in
 try)
-	systemctl is-system-running --wait || :
-	systemd-analyze || :
-	systemctl --failed || :
-	systemctl status halfrst || :
-	systemctl list-unit-files --state=enabled || :
+	mkdir -p /etc/iptables
+	S() { echo "--- $*"; "$@" 2>&1 || echo "rc $?"; }
+	is() { iptables -t mangle -S | grep -c HALFRST; ip6tables -t mangle -S | grep -c HALFRST; }
+	again() { iptables -t mangle -F INPUT; "$@"; echo "rc $?"; sleep 15; is; }
+	S systemctl is-system-running --wait
+	echo '-A HALFRST-INPUT -p tcp --dport 8080 -j HALFRST --grace 5m' >/etc/halfrst/rules.v4
+	cp /etc/halfrst/rules.v4 /etc/halfrst/rules.v6
+	S systemctl reload halfrst
+	S is
+	iptables -t mangle -S
+	S systemctl reload halfrst
+	S is
+	dmesg | grep -i halfrst
+	echo "== nftables"
+	S again systemctl start nftables
+	S again systemctl reload nftables
+	S again systemctl restart nftables
+	echo "== ufw"
+	S again ufw --force enable
+	S again ufw reload
+	S again systemctl start ufw
+	S again systemctl restart ufw
+	sed -i s/MANAGE_BUILTINS=no/MANAGE_BUILTINS=yes/ /etc/default/ufw
+	systemctl reload halfrst; is
+	S ufw reload; S is
+	S ufw disable
+	echo "== firewalld"
+	systemctl reload halfrst; is
+	S systemctl start firewalld
+	S firewall-cmd --state; is
+	S again systemctl reload firewalld
+	systemctl reload halfrst; is
+	S firewall-cmd --reload; is; sleep 10; is
+	S again systemctl restart firewalld
+	sed -i s/FirewallBackend=nftables/FirewallBackend=iptables/ /etc/firewalld/firewalld.conf
+	S systemctl restart firewalld
+	S firewall-cmd --state; is; sleep 10; is
+	systemctl reload halfrst; is
+	S firewall-cmd --reload; is; sleep 10; is
+	systemctl reload halfrst; is
+	S systemctl reload firewalld; is; sleep 20; is
+	S systemctl stop firewalld
+	echo "== persistent"
+	S apt-get install -y netfilter-persistent iptables-persistent
+	systemctl status netfilter-persistent | cat
+	systemctl reload halfrst; is
+	S netfilter-persistent save
+	systemctl stop halfrst
+	S netfilter-persistent save
+	systemctl start halfrst
+	S again netfilter-persistent reload
+	S again systemctl restart netfilter-persistent
+	echo "== docker"
+	S systemctl start docker; is
+	S again systemctl restart docker
+	S docker info
+	journalctl -u halfrst -u halfrst-reload -o cat --no-pager | tail -80
+	systemctl stop halfrst
+	ls /sys/module/xt_HALFRST
+	S systemctl status halfrst
 	;;
 esac

@@ -27,13 +27,16 @@ installed()
 	cp build/deb/*.deb "$root/tmp"
 	in_root sh -c 'apt-get -y --no-install-recommends install \
 		/tmp/iptables-halfrst_*.deb /tmp/xt-halfrst-dkms_*.deb'
-	in_root systemctl disable docker firewalld containerd
+	# each firewall when its turn comes, and nothing that takes time
+	in_root systemctl disable ufw firewalld docker.service docker.socket \
+		containerd
+	in_root systemctl mask 'podman*' apt-daily.timer apt-daily-upgrade.timer
 	kernel=$root.kernel release=$(basename "$root"/lib/modules/*)
 	rm -rf "$kernel"
 	mkdir -p "$kernel/modules"
 	(cd "$root/usr/lib/modules/$release" && find kernel/drivers/virtio \
-		kernel/drivers/block/virtio_blk* kernel/fs/{ext4,jbd2,mbcache*} \
-		kernel/crypto/crc32c* kernel/lib/*crc* modules.builtin* \
+		kernel/drivers/block/virtio_blk* \
+		modules.builtin* \
 		modules.order | cpio --quiet -pd "$kernel/modules")
 	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz"
 	echo "$release" >"$kernel/release"
@@ -46,7 +49,7 @@ installed()
 
 guest()
 {
-	scripts/lab run "$row" --no-build --limit 900 --mem 2048 --smp 2 \
+	scripts/lab run "$row" --limit 900 --mem 2048 --smp 2 \
 		--kernel "$root.kernel" --log "$tmp/kernel.log" --qemu "\
 -drive file=$disk,format=raw,if=none,id=root,cache=unsafe \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- ./guest_service.sh "$@"
