@@ -40,7 +40,8 @@ made()
 	echo "$recipe" >"$dir.made"
 }
 
-# In the build root, as Debian's builders do it: Build-Depends are complete
+# packages SOURCE OUT: in the build root, as Debian's builders do it:
+# Build-Depends are complete
 packages()
 {
 	local root=$roots/build
@@ -51,9 +52,10 @@ packages()
 		--customize-hook='chroot "$1" apt-get -y \
 			--no-install-recommends build-dep /tmp' \
 		--customize-hook=": $(sha256sum debian/control)" || return
-	rm -rf "$root/src" build/deb
-	mkdir -p "$root/src" build/deb &&
-	tar -c --exclude=./build --exclude=.git . | tar -x -C "$root/src" &&
+	rm -rf "$root/src" "$2"
+	mkdir -p "$root/src" "$2" &&
+	tar -c -C "$1" --exclude=./build --exclude=.git . |
+		tar -x -C "$root/src" &&
 	in_root make -C /src deb &&
-	cp "$root"/src/build/deb/* build/deb
+	cp "$root"/src/build/deb/* "$2"
 }

@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: has a release of its own
+# slow: builds the packages and boots a whole Debian three times, 15 minutes
+#
+# halfrst.service on a Debian 12 that boots systemd, with the firewalls that
+# people have. Runs on the host; prints TAP.
+#
+# Below build/deb-roots: hosts is a system with those firewalls, hosts.run the
+# one with HALFRST's packages, upgraded from those of the version before, and
+# hosts.disk that as a disk.
+set -eu
+
+cd "$(dirname "$0")/../.."
+row=${ROW:-bookworm}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+. tests/lib/tap.sh
+. tests/lib/debian.sh
+root=$roots/hosts.run
+disk=$roots/hosts.disk
+kernel=$root.kernel
+
+# The last state of the version before this one
+before()
+{
+	local version commit
+
+	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+	commit=$(git log --format=%H -S"xt-halfrst ($version)" -- \
+		debian/changelog | tail -n 1)
+	[ -n "$commit" ] && mkdir -p "$tmp/before" &&
+	git archive "$commit^" | tar -x -C "$tmp/before" &&
+	packages "$tmp/before" build/deb.before
+}
+
+# iptables-persistent and ufw are not for one system at a time
+clean_root()
+{
+	made hosts bookworm --variant=apt --include=linux-image-cloud-amd64 \
+		--include=linux-headers-cloud-amd64,dkms,systemd-sysv,udev,dbus \
+		--include=iptables,nftables,conntrack,iproute2,procps,kmod \
+		--include=python3-minimal,netcat-openbsd,ufw,firewalld,docker.io \
+		--include=podman,crun,netavark,aardvark-dns \
+		--customize-hook='chroot "$1" sh -euc "
+			apt-get install -y --no-install-recommends \
+				--download-only iptables-persistent \
+				netfilter-persistent
+			cd /tmp
+			apt-get download prometheus
+			dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x -C / \
+				./usr/bin/promtool
+			rm prometheus_*.deb"' &&
+	rm -rf --one-file-system "$root" &&
+	cp -a "$roots/hosts" "$root"
+}
+
+# Each firewall starts when its turn comes, and nothing that takes time
+installs()
+{
+	rm -f "$root"/tmp/*.deb
+	cp "$1"/*.deb "$root/tmp" &&
+	in_root sh -c 'apt-get -y --no-install-recommends install \
+		/tmp/iptables-halfrst_*.deb /tmp/xt-halfrst-dkms_*.deb' &&
+	rm -f "$root"/tmp/*.deb
+}
+
+# What is loaded while its package is replaced
+keeps_old_module()
+{
+	mkdir "$root/root/before" &&
+	cp "$root"/lib/modules/*/updates/dkms/xt_HALFRST.ko "$root/root/before"
+}
+
+one_version()
+{
+	local v
+
+	v=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog) &&
+	in_root dkms status | tee /dev/stderr | grep -q "^xt-halfrst/$v, " &&
+	[ "$(in_root dkms status | wc -l)" = 1 ] &&
+	[ "$(modinfo -F version "$root"/lib/modules/*/updates/dkms/xt_*)" = "$v" ]
+}
+
+makes_disk()
+{
+	local release
+
+	release=$(basename "$root"/lib/modules/*)
+	in_root systemctl disable ufw firewalld docker.service docker.socket \
+		containerd &&
+	in_root systemctl mask apt-daily.timer apt-daily-upgrade.timer \
+		podman.service podman.socket podman-restart.service \
+		podman-auto-update.service podman-auto-update.timer &&
+	rm -rf "$kernel" "$disk" &&
+	mkdir -p "$kernel/modules" &&
+	(cd "$root/usr/lib/modules/$release" && find kernel/drivers/virtio \
+		kernel/drivers/block/virtio_blk* modules.builtin* \
+		modules.order | cpio --quiet -pd "$kernel/modules") &&
+	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz" &&
+	echo "$release" >"$kernel/release" &&
+	echo rdinit=/halfrst/tests/here/service.guest.sh \
+		systemd.mask=serial-getty@ttyS0.service >"$kernel/append" &&
+	truncate -s 4G "$disk" &&
+	mke2fs -q -F -t ext4 -d "$root" "$disk"
+}
+
+# The guest's own lines count as this test's
+guest()
+{
+	local rc=0 lines line
+
+	scripts/lab run "$row" --no-build --limit 3600 --mem 2048 --smp 2 \
+		--kernel "$kernel" --qemu "\
+-drive file=$disk,format=raw,if=none,id=root,cache=unsafe \
+-device virtio-blk-pci,drive=root,serial=root,romfile=" -- \
+		../here/service.guest.sh "$1" >"$tmp/guest" 2>&1 || rc=$?
+	readarray -t lines < <(grep -E '^(not )?ok ' "$tmp/guest")
+	for line in "${lines[@]}"; do
+		n=$((n + 1))
+		case $line in
+		not*)	failed=$((failed + 1)); echo "not ok $n - ${line#* - }" ;;
+		*)	echo "ok $n - ${line#* - }" ;;
+		esac
+	done
+	[ $rc -eq 0 ] || sed 's/^/# /' "$tmp/guest"
+	check "$1: the guest came to its end" \
+		grep -qx "1..${#lines[@]}" "$tmp/guest"
+}
+
+if [ "$row" != bookworm ] || [ "$(uname -m)" != x86_64 ]; then
+	echo "1..0 # SKIP this test has a release of its own"
+	exit 0
+fi
+[ -n "${ROW:-}" ] || scripts/lab build "$row"
+scripts/lab install mmdebstrap cpio kmod e2fsprogs debian-archive-keyring
+
+check 'the packages of before' before || rm -rf build/deb.before
+check 'the packages' packages . build/deb
+check 'a clean system can be had' clean_root
+if [ -d build/deb.before ]; then
+	check 'the packages of before, installed' installs build/deb.before
+	check 'their module' keeps_old_module
+fi
+check 'the packages, installed over them' installs build/deb
+check 'their module is the only one' one_version
+check 'the alert rules, says promtool' in_root promtool check rules \
+	/usr/share/doc/iptables-halfrst/examples/halfrst-alerts.yml
+check 'the system on a disk' makes_disk
+for chapter in firewalls reboot missing; do
+	guest $chapter
+done
+rm -rf --one-file-system "$root" "$kernel" "$disk"
+echo "1..$n"
+[ $failed -eq 0 ]
