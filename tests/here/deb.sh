@@ -11,19 +11,19 @@
 #
 # Below build/deb-roots: SUITE is a clean root file system with the release's
 # kernel and headers, what the packages depend on and a second kernel
-# downloaded; SUITE.run is the one that they are installed in; build has the
-# source's Build-Depends.
+# downloaded; SUITE.run is the one that they are installed in.
 set -eu
 
 cd "$(dirname "$0")/../.."
-roots=$PWD/build/deb-roots
 suites='bookworm trixie'
+version=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 row=${ROW:-bookworm}
 fresh=()
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 n=0
 failed=0
+. tests/lib/debian.sh
 
 skip()
 {
@@ -58,36 +58,6 @@ check()
 
 # Function bodies run with set -e switched off inside check: say && instead.
 
-# The mounts and processes end with the namespaces they are in. An initramfs
-# for the second kernel would take longer than everything else.
-in_root()
-{
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare -m -p -f sh -c 'mount -t proc proc "$1/proc" && exec env -i \
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root INITRD=No \
-		DEBIAN_FRONTEND=noninteractive chroot "$@"' - "$root" "$@"
-}
-
-apt()
-{
-	in_root apt-get -y --no-install-recommends "$@"
-}
-
-# made DIR RECIPE MMDEBSTRAP-ARG...: unless the same recipe made it before
-made()
-{
-	local dir=$roots/$1 suite=$2 recipe=${*:2} deb
-	shift 2
-
-	[ "$(cat "$dir.made" 2>/dev/null)" != "$recipe" ] || return 0
-	deb=$(scripts/lab sources "$suite" "$suite-security") || return
-	rm -rf --one-file-system "$dir" "$dir.made"
-	mkdir -p "$roots"
-	echo "$deb" | mmdebstrap --architectures=amd64 --format=directory \
-		--skip=cleanup/apt "$@" "$suite" "$dir" - || return
-	echo "$recipe" >"$dir.made"
-}
-
 # The second kernel is the newest that is not the first.
 # shellcheck disable=SC2016 # expanded in the root
 download='chroot "$1" sh -euc "
@@ -104,28 +74,6 @@ download='chroot "$1" sh -euc "
 		break
 	done </tmp/others
 	echo \$second >/second"'
-
-# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
-build_root()
-{
-	made build bookworm --variant=buildd --include=lintian \
-		--customize-hook="tar -c debian | tar -x -C \"\$1/tmp\"" \
-		--customize-hook='chroot "$1" apt-get -y \
-			--no-install-recommends build-dep /tmp' \
-		--customize-hook=": $(sha256sum debian/control)"
-}
-
-# In the build root, as Debian's builders do it: Build-Depends are complete
-packages()
-{
-	root=$roots/build
-	build_root || return
-	rm -rf "$root/src" build/deb
-	mkdir -p "$root/src" build/deb &&
-	tar -c --exclude=./build --exclude=.git . | tar -x -C "$root/src" &&
-	in_root make -C /src deb &&
-	cp "$root"/src/build/deb/* build/deb
-}
 
 clean_root()
 {
@@ -172,10 +120,42 @@ built_for()
 # The module's sources and what builds them, and nothing else
 ships_sources_only()
 {
-	(cd kmod && ls Kbuild ./*.[ch] && echo dkms.conf) |
-		sed 's,^\./,,' | sort >"$tmp/want" &&
+	ls Kbuild dkms.conf kmod/Kbuild kmod/*.[ch] | sort >"$tmp/want" &&
 	(cd "$root"/usr/src/xt-halfrst-* && find . -type f) |
-		sed 's,^\./,,' | sort | diff "$tmp/want" -
+		sed 's,^\./,,' | sort | diff "$tmp/want" - &&
+	cmp dkms.conf "$root"/usr/src/xt-halfrst-*/dkms.conf
+}
+
+# What a kernel's package runs for one that is too old, or has no xtables
+skips_unfit()
+{
+	local fit=$1 k dir rc=0
+
+	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
+		dir=$root/lib/modules/$k/build
+		mkdir -p "$dir/include"
+		cp "$root/boot/config-$fit" "$dir/.config"
+	done
+	sed -i /CONFIG_NETFILTER_XTABLES=/d "$dir/.config"
+	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
+		in_root /etc/kernel/postinst.d/dkms $k || rc=1
+		! in_root dkms status | grep -F "$k" || rc=1
+		rm -r "$root/lib/modules/$k"
+	done
+	return $rc
+}
+
+# A checkout as it is, without a package
+bare_checkout()
+{
+	rm -rf "$root/root/halfrst" && mkdir "$root/root/halfrst" &&
+	tar -c --exclude=./build --exclude=.git . |
+		tar -x -C "$root/root/halfrst" &&
+	in_root sh -euc 'cd /root/halfrst
+		dkms add .
+		dkms install "xt-halfrst/$1" -k "$2"' - "$version" "$1" &&
+	built_for "$1" && in_root dkms remove "xt-halfrst/$version" --all &&
+	rm -r "$root/root/halfrst" "$root/usr/src/xt-halfrst-$version"
 }
 
 # The guest's own lines count as this test's. Its kernel is the release's, the
@@ -248,7 +228,8 @@ else
 fi
 scripts/lab install mmdebstrap cpio kmod util-linux debian-archive-keyring
 
-check 'make deb: both packages, and nothing that lintian warns of' packages ||
+check 'make deb: both packages, and nothing that lintian warns of' \
+	packages . build/deb ||
 	skip=1
 for suite in $suites; do
 	[ -z "${skip:-}" ] || break
@@ -266,7 +247,10 @@ for suite in $suites; do
 		check "$suite: and DKMS has built the module for it" \
 			built_for "$second" || :
 	fi
+	check "$suite: DKMS leaves out kernels that are not fit, dpkg goes on" \
+		skips_unfit "$release" || :
 	check "$suite: purged, nothing is left" nothing_left || :
+	check "$suite: dkms add . in a checkout" bare_checkout "$release" || :
 	rm -rf --one-file-system "$root" "$root.kernel"
 done
 echo "1..$n"

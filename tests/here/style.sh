@@ -26,11 +26,12 @@ silent()
 # Everything that is written by hand, and none of what is made from it
 sources()
 {
-	find Makefile Kbuild .ci kmod scripts tests xtables-ext -type f \
+	find Makefile Kbuild .ci kmod scripts service tests xtables-ext -type f \
 		! -name '.*' ! -name '*.mod.c' \( -name '*.[ch]' \
 		-o -name '*.sh' -o -name '*.py' -o -name '*.man' \
 		-o -name Makefile -o -name Kbuild -o -name Kconfig \
-		-o -path '.ci/*' -o -path 'scripts/*' ! -name '*.*' \)
+		-o -path '.ci/*' -o -path 'scripts/*' ! -name '*.*' \
+		-o -path 'service/*' ! -name '*.*' \)
 }
 
 without_licence()
@@ -53,6 +54,38 @@ versions()
 		[ "$f" = kmod/halfrst_compat.h ] ||
 			grep -Hn -e LINUX_VERSION_CODE -e KERNEL_VERSION "$f" ||
 			:
+	done
+}
+
+# The one place is kmod/xt_HALFRST.h; others' formats want it again
+one_version()
+{
+	local v
+
+	v=$(sed -n 's/^#define XT_HALFRST_VERSION[[:space:]]*"\(.*\)"$/\1/p' \
+		kmod/xt_HALFRST.h)
+	[ -n "$v" ] || echo "no version"
+	sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog |
+		grep -qxF "$v" || echo "debian/changelog"
+	grep -qxF "PACKAGE_VERSION=\"$v\"" dkms.conf || echo "dkms.conf"
+	grep -qE "^Version: +$v\$" rpm/*.spec || echo "rpm"
+	sed -n '/^%changelog/,$p' rpm/*.spec | grep -q -- " - $v-1$" ||
+		echo "rpm, changelog"
+	! grep -rlE 'MODULE_VERSION\([^X]' kmod
+}
+
+# No kernel, no libxtables: what to install, in five distributions' words
+missing()
+{
+	local what
+
+	for what in modules ext; do
+		! make KDIR=/no PKG_CONFIG=false $what >"$tmp/make" 2>&1 ||
+			echo "make $what succeeds"
+		for tool in apt dnf pacman apk zypper; do
+			grep -q "^  $tool " "$tmp/make" ||
+				echo "make $what: $tool"
+		done
 	done
 }
 
@@ -116,6 +149,8 @@ check 'mandoc finds nothing in the man page' silent mandoc -T lint "$man"
 check 'shellcheck finds nothing in the scripts' silent shell
 check 'every source names its licence' silent without_licence
 check 'no kernel version outside of halfrst_compat.h' silent versions
+check 'one version: module, extension, packages' silent one_version
+check 'make says what is missing' silent missing
 why=
 if [ "$(uname -m)" != x86_64 ] || [ ! -e "$chroot/kernel/release" ]; then
 	why="$row has no compiler here"

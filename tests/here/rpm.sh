@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: has a release of its own
+# slow: installs rpmbuild in a root of its own
+#
+# The RPM spec, with Debian's rpmbuild and rpmlint: what it builds has the same
+# files as the Debian packages. Installed it has been nowhere. Runs on the host;
+# prints TAP.
+set -eu
+
+cd "$(dirname "$0")/../.."
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+. tests/lib/tap.sh
+. tests/lib/debian.sh
+root=$roots/rpm
+version=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+lib=usr/lib/x86_64-linux-gnu
+
+# Debian has neither Fedora's names of packages nor systemd's macros
+builds()
+{
+	made rpm bookworm --variant=buildd \
+		--include=rpm,rpmlint,libxtables-dev,pkgconf,cpio &&
+	rm -rf "$root/src" "$root/root/rpmbuild" &&
+	mkdir "$root/src" &&
+	tar -c --exclude=./build --exclude=.git \
+		--transform "s,^\.,iptables-halfrst-$version," . |
+		gzip >"$root/src/iptables-halfrst-$version.tar.gz" &&
+	in_root rpmbuild -ta --nodeps --define '_unitdir /lib/systemd/system' \
+		--define "_libdir /$lib" "/src/iptables-halfrst-$version.tar.gz"
+}
+
+# files NAME: of a built package
+files()
+{
+	(cd "$root"/root/rpmbuild/RPMS && rpm2cpio ./*/"$1"-*.rpm |
+		cpio --quiet -t) | sed 's,^\.,,' | sort
+}
+
+extension()
+{
+	{
+		printf '/usr/libexec/halfrst%s\n' '' /rules /metrics /firewalld
+		(cd service && printf '/lib/systemd/system/%s\n' ./*.service ./*.timer)
+		(cd service && printf '/etc/halfrst/%s\n' ./rules.*)
+		printf '%s\n' /etc/halfrst "/$lib/xtables/libxt_HALFRST.so" \
+			/usr/share/man/man8/libxt_HALFRST.8.gz
+	} | sed 's,/\./,/,' | sort >"$tmp/want"
+	files iptables-halfrst | grep -v '^/usr/share/licenses\|build-id' |
+		diff "$tmp/want" -
+}
+
+sources()
+{
+	{
+		echo
+		printf '/%s\n' Kbuild dkms.conf kmod kmod/Kbuild kmod/*.[ch]
+	} | sed "s,^,/usr/src/xt-halfrst-$version," | sort >"$tmp/want"
+	files xt-halfrst-dkms | grep -v '^/usr/share/licenses' |
+		diff "$tmp/want" -
+}
+
+# No home page, and no manual page of DKMS's sources
+lint()
+{
+	in_root sh -c 'rpmlint /root/rpmbuild/RPMS/*/*.rpm /root/rpmbuild/SRPMS/*' |
+		tee "$tmp/lint"
+	! grep -E ': [EW]: ' "$tmp/lint" | grep -v -e no-url-tag
+}
+
+if [ "$(uname -m)" != x86_64 ]; then
+	echo "1..0 # SKIP the paths are those of amd64"
+	exit 0
+fi
+scripts/lab install mmdebstrap cpio rpm2cpio debian-archive-keyring
+check 'rpmbuild builds the spec' builds
+check 'the extension and the service are in it' extension
+check "the modules' source is in it" sources
+check 'rpmlint finds nothing' lint
+echo "1..$n"
+[ $failed -eq 0 ]
