@@ -77,7 +77,7 @@ for backend in $backends; do
 	for family in iptables ip6tables; do
 		ipt=$family-$backend
 		words='RULE_APPEND failed (No such file or directory)'
-		[ $backend = nft ] || words='No chain/target/match by that name'
+		[ "$backend" = nft ] || words='No chain/target/match by that name'
 		check "$ipt: no module" says "$words" \
 			"$ipt" -t mangle -A INPUT -p tcp -j HALFRST
 	done
@@ -95,7 +95,7 @@ for backend in $backends; do
 	for family in iptables ip6tables; do
 		ipt=$family-$backend
 		words="Chain 'HALFRST' does not exist"
-		[ $backend = nft ] || words="Couldn't load target \`HALFRST'"
+		[ "$backend" = nft ] || words="Couldn't load target \`HALFRST'"
 		check "$ipt: no extension" says "$words" \
 			"$ipt" -t mangle -A INPUT -p tcp -j HALFRST
 		check "$ipt: no extension, an option" says 'unknown option "--grace"' \

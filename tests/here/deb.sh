@@ -120,7 +120,7 @@ built_for()
 # The module's sources and what builds them, and nothing else
 ships_sources_only()
 {
-	ls Kbuild dkms.conf kmod/Kbuild kmod/*.[ch] | sort >"$tmp/want" &&
+	printf '%s\n' Kbuild dkms.conf kmod/Kbuild kmod/*.[ch] | sort >"$tmp/want" &&
 	(cd "$root"/usr/src/xt-halfrst-* && find . -type f) |
 		sed 's,^\./,,' | sort | diff "$tmp/want" - &&
 	cmp dkms.conf "$root"/usr/src/xt-halfrst-*/dkms.conf
@@ -138,14 +138,15 @@ skips_unfit()
 	done
 	sed -i /CONFIG_NETFILTER_XTABLES=/d "$dir/.config"
 	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
-		in_root /etc/kernel/postinst.d/dkms $k || rc=1
+		in_root /etc/kernel/postinst.d/dkms "$k" || rc=1
 		! in_root dkms status | grep -F "$k" || rc=1
 		rm -r "$root/lib/modules/$k"
 	done
-	return $rc
+	return "$rc"
 }
 
 # A checkout as it is, without a package
+# shellcheck disable=SC2016 # expanded in the root
 bare_checkout()
 {
 	rm -rf "$root/root/halfrst" && mkdir "$root/root/halfrst" &&

@@ -32,11 +32,13 @@ fi
 cd "$(dirname "$0")"
 export HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive SYSTEMD_PAGER=
 if [ "$1" = job ]; then
+	# shellcheck disable=SC1091 # lab has left it
 	. ../../job
-	# shellcheck disable=SC2154 # of the job's file
+	# shellcheck disable=SC2154 # it is from there
 	stty -F "$port" raw -echo
 	exec >"$port" 2>&1
 	rc=0
+	# shellcheck disable=SC2154 # and this
 	"${job[@]}" || rc=$?
 	echo "$rc" >/run/status
 	. ../lib/disk.sh
@@ -69,9 +71,9 @@ in_place()
 
 	want="-N HALFRST-INPUT
 -A INPUT -p tcp -m tcp --tcp-flags FIN FIN -j HALFRST-INPUT
--A ${1:-$rule}"
+-A $rule"
 	for c in iptables ip6tables; do
-		diff <($c -t mangle -S | grep HALFRST) <(echo "$want") || return
+		diff <("$c" -t mangle -S | grep HALFRST) <(echo "$want") || return
 	done
 }
 
@@ -88,7 +90,7 @@ gone()
 
 write()
 {
-	echo "-A ${1:-$rule}" | tee /etc/halfrst/rules.v4 >/etc/halfrst/rules.v6
+	echo "-A $rule" | tee /etc/halfrst/rules.v4 >/etc/halfrst/rules.v6
 }
 
 status()
@@ -152,7 +154,7 @@ refuses()
 	echo "$2" >>"/etc/halfrst/$1"
 	! systemctl reload halfrst || rc=1
 	write
-	in_place && systemctl is-active halfrst && status "$3" && return $rc
+	in_place && systemctl is-active halfrst && status "$3" && return "$rc"
 }
 
 # What the watches were on is as if HALFRST had never been there
@@ -164,7 +166,7 @@ stop_ends()
 
 start_again()
 {
-	kill $server
+	kill "$server"
 	systemctl start halfrst && in_place && half_closed
 }
 
@@ -280,7 +282,7 @@ save_without()
 	systemctl stop halfrst &&
 	netfilter-persistent save 2>&1 | tee "$tmp/save" &&
 	! grep WARNING "$tmp/save" && ! grep HALFRST /etc/iptables/rules.v4 &&
-	systemctl start halfrst && in_place && kill $server && half_closed
+	systemctl start halfrst && in_place && kill "$server" && half_closed
 }
 
 docker_network()
@@ -304,7 +306,7 @@ metrics()
 ready_to_reboot()
 {
 	apt-get purge -y netfilter-persistent iptables-persistent &&
-	nftables_conf '' '' && systemctl enable nftables && kill $server
+	nftables_conf '' '' && systemctl enable nftables && kill "$server"
 }
 
 system_is()
@@ -374,21 +376,21 @@ firewalls)
 		reload_loads
 	check 'twice is once' twice
 	for f in rules.v4 rules.v6; do
-		check "$f, a wrong option: nothing changes" refuses $f \
+		check "$f, a wrong option: nothing changes" refuses "$f" \
 			'-A HALFRST-INPUT -p tcp -j HALFRST --grace 5' \
 			"/etc/halfrst/$f was not loaded"
-		check "$f, another chain: nothing changes" refuses $f \
+		check "$f, another chain: nothing changes" refuses "$f" \
 			'-A INPUT -j DROP' \
 			"/etc/halfrst/$f: every line has to begin with"
 		check "$f, what only the kernel knows: nothing changes" \
-			refuses $f '-A HALFRST-INPUT -j HALFRST' \
+			refuses "$f" '-A HALFRST-INPUT -j HALFRST' \
 			'only valid for protocol 6'
 	done
 	check 'stop ends the watches, the sockets are as they were' stop_ends
 	check 'start loads the rules' start_again
 	nftables_conf '' ''
 	for verb in start reload restart; do
-		check "nftables: $verb" flushed systemctl $verb nftables
+		check "nftables: $verb" flushed systemctl "$verb" nftables
 		check "nftables: $verb: its own rules" nft_firewall
 	done
 	check 'nftables loads whatever is wrong with the rules of HALFRST' \
@@ -402,7 +404,7 @@ firewalls)
 	check 'ufw: restart' flushed systemctl restart ufw
 	check 'ufw: disable' flushed ufw disable
 	for backend in nftables iptables; do
-		firewalld_backend $backend
+		firewalld_backend "$backend"
 		check "firewalld, $backend: start" \
 			flushed systemctl restart firewalld
 		check "firewalld, $backend: it runs" \
@@ -433,7 +435,7 @@ firewalls)
 		flushed sh -c 'netfilter-persistent flush &&
 			netfilter-persistent reload'
 	check 'the counters for Prometheus' metrics
-	kill $server
+	kill "$server"
 	check 'rules elsewhere: stop says that the module stays' elsewhere
 	half_closed
 	check 'ready to reboot' ready_to_reboot
@@ -451,7 +453,7 @@ missing)
 		without_module
 	for c in iptables-nft iptables-legacy; do
 		check "no module: $c-restore of a saved file loads nothing" \
-			saved_file_is_no_firewall $c
+			saved_file_is_no_firewall "$c"
 	done
 	check 'no module: no ruleset that names a helper' helper_is_no_firewall
 	check 'the module comes, the service starts' module_comes

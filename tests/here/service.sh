@@ -35,6 +35,7 @@ before()
 }
 
 # iptables-persistent and ufw are not for one system at a time
+# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
 clean_root()
 {
 	made hosts bookworm --variant=apt --include=linux-image-cloud-amd64 \
