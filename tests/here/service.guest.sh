@@ -339,6 +339,40 @@ helper_is_no_firewall()
 	nftables_conf '' '' && systemctl restart nftables && nft_firewall
 }
 
+# firewalld's way to name one: a service of its own
+firewalld_helper()
+{
+	mkdir -p /etc/firewalld/helpers /etc/firewalld/services
+	echo '<helper module="nf_conntrack_halfrst"></helper>' \
+		>/etc/firewalld/helpers/halfrst.xml
+	echo '<service><port protocol="tcp" port="8081"/>
+		<helper name="halfrst"/></service>' \
+		>/etc/firewalld/services/shop.xml
+	firewalld_backend nftables
+	firewall-offline-cmd --add-service=shop &&
+	systemctl restart firewalld && eventually firewalld_is "$1"
+}
+
+firewalld_is()
+{
+	[ "$(firewall-cmd --state 2>&1)" = "$1" ]
+}
+
+firewalld_is_no_firewall()
+{
+	firewalld_helper failed && ! nft list ruleset | grep 8081 &&
+	systemctl stop firewalld && systemctl restart nftables && nft_firewall
+}
+
+firewalld_with_helper()
+{
+	firewalld_helper running && nft list table inet firewalld >"$tmp/nft" &&
+	grep 'type "halfrst"' "$tmp/nft" && grep 8081 "$tmp/nft" &&
+	eventually in_place && systemctl stop firewalld &&
+	rm /etc/firewalld/{helpers/halfrst,services/shop}.xml &&
+	systemctl restart nftables && nft_firewall && eventually in_place
+}
+
 module_comes()
 {
 	mv /root/dkms "$updates" && depmod && systemctl start halfrst && in_place
@@ -456,7 +490,11 @@ missing)
 			saved_file_is_no_firewall "$c"
 	done
 	check 'no module: no ruleset that names a helper' helper_is_no_firewall
+	check 'no module: no firewalld with a service that names a helper' \
+		firewalld_is_no_firewall
 	check 'the module comes, the service starts' module_comes
+	check 'firewalld with a service that names a helper' \
+		firewalld_with_helper
 	if [ -d /root/before ]; then
 		check 'the module of before, the new one after a restart' upgrade
 	else
