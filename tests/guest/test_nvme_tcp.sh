@@ -91,21 +91,7 @@ none_is_reset()
 # A user's socket under the same rule, at the same time
 a_users_is_reset()
 {
-	python3 - <<-'END'
-	import errno, socket, sys, time
-	s = socket.create_server(("127.0.0.1", 4421))
-	c = socket.create_connection(s.getsockname())
-	p = s.accept()[0]
-	c.send(b"b")
-	p.recv(1)
-	p.close()
-	time.sleep(1)
-	try:
-	    c.send(b"x")
-	except OSError as e:
-	    sys.exit(e.errno != errno.ECONNRESET)
-	sys.exit("the connection was not reset")
-	END
+	../lib/one_reset.py 127.0.0.1 4421 ECONNRESET
 }
 
 check 'the target' target_up

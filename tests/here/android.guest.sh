@@ -115,8 +115,12 @@ one_by_one()
 # All of them at once, in the form that they are saved in
 all_rules()
 {
+	local line
+
 	echo '*mangle'
-	sed 's/^/-A INPUT -p tcp -j HALFRST /' <<< "$options"
+	while read -r line; do
+		echo "-A INPUT -p tcp -j HALFRST $line"
+	done <<< "$options"
 	echo COMMIT
 }
 
@@ -162,31 +166,7 @@ resets()
 	with "$arch" "$family" -t mangle -A INPUT -p tcp --sport 8080 \
 		--tcp-flags FIN FIN \
 		-j HALFRST --uid-owner 0 --reset-with etimedout &&
-	python3 - "$1" <<-'END' &&
-	import errno, socket, sys, time
-
-	def resets():
-	    with open("/proc/net/xt_halfrst") as f:
-	        return int(dict(l.split() for l in f)["resets"])
-
-	before = resets()
-	family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-	with socket.create_server((sys.argv[1], 8080), family=family) as s:
-	    c = socket.create_connection(s.getsockname()[:2])
-	    c.send(b"b")  # a connection that has carried nothing is not idle
-	    p = s.accept()[0]
-	    p.recv(1)
-	    p.close()
-	for i in range(600):
-	    if resets() != before:
-	        break
-	    time.sleep(0.1)
-	try:
-	    c.send(b"x")
-	    sys.exit("the connection was not reset")
-	except OSError as e:
-	    sys.exit(e.errno != errno.ETIMEDOUT or resets() != before + 1)
-	END
+	../lib/one_reset.py "$1" 8080 ETIMEDOUT &&
 	with "$arch" "$family" -t mangle -L INPUT -v -n -x | tee "$tmp/list" &&
 	[ "$(awk '/HALFRST/ { print $1 }' "$tmp/list")" = 1 ] &&
 	with "$arch" "$family" -t mangle -F

@@ -42,34 +42,7 @@ autoloads()
 # The server closes, the client does nothing
 resets()
 {
-	python3 - "$1" <<-'END'
-	import errno, socket, sys, time
-
-	def counters():
-	    with open("/proc/net/xt_halfrst") as f:
-	        return dict(line.split() for line in f)
-
-	family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-	s = socket.socket(family)
-	s.bind((sys.argv[1], 8080))
-	s.listen()
-	c = socket.socket(family)
-	c.connect(s.getsockname()[:2])
-	c.send(b"b")    # a connection that has carried nothing is not idle
-	p = s.accept()[0]
-	p.recv(1)
-	p.close()
-	for i in range(600):
-	    if counters()["resets"] != "0":
-	        break
-	    time.sleep(0.1)
-	print(counters())
-	try:
-	    c.send(b"x")
-	    sys.exit("the connection was not reset")
-	except OSError as e:
-	    sys.exit(e.errno != errno.ECONNRESET or counters()["resets"] != "1")
-	END
+	"$(dirname "$0")/../lib/one_reset.py" "$1" 8080 ECONNRESET
 }
 
 goes()

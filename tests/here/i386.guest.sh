@@ -134,6 +134,7 @@ one_by_one()
 		fi
 	done
 	# the default is the same for both
+	# shellcheck disable=SC2086 # an option and its value
 	narrow "$family" -t mangle -A INPUT -p tcp -j HALFRST &&
 	wide "$family" -t mangle -D INPUT -p tcp -j HALFRST $error && empty
 }
@@ -150,22 +151,7 @@ resets()
 {
 	narrow "$family" -t mangle -A INPUT -p tcp --sport 8080 \
 		-j HALFRST --uid-owner 0 --reset-with etimedout &&
-	python3 - "$1" <<-'END' &&
-	import errno, socket, sys, time
-	family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-	with socket.create_server((sys.argv[1], 8080), family=family) as s:
-	    c = socket.create_connection(s.getsockname()[:2])
-	    c.send(b"b")  # a connection that has carried nothing is not idle
-	    p = s.accept()[0]
-	    p.recv(1)
-	    p.close()
-	time.sleep(1)
-	try:
-	    c.send(b"x")
-	except OSError as e:
-	    sys.exit(e.errno != errno.ETIMEDOUT)
-	sys.exit("the connection was not reset")
-	END
+	../lib/one_reset.py "$1" 8080 ETIMEDOUT &&
 	narrow "$family" -t mangle -F
 }
 
