@@ -136,7 +136,8 @@ one_by_one()
 	# the default is the same for both
 	# shellcheck disable=SC2086 # an option and its value
 	narrow "$family" -t mangle -A INPUT -p tcp -j HALFRST &&
-	wide "$family" -t mangle -D INPUT -p tcp -j HALFRST $error && empty
+	wide "$family" -t mangle -D INPUT -p tcp -j HALFRST \
+		--reset-with econnreset && empty
 }
 
 # The kernel's own words are for both
