@@ -402,9 +402,16 @@ purged()
 	! systemctl list-unit-files | grep halfrst | grep -v halfrst-test
 }
 
+# What a chapter begins with
+prepared()
+{
+	write && systemctl start halfrst && systemctl reload halfrst &&
+	in_place && half_closed
+}
+
 case $1 in
-firewalls)
-	system_is running || :
+rules)
+	systemctl is-system-running --wait || :
 	check 'as installed: active, no rule, no module' as_installed
 	check 'reload loads the rules, the module says its version once' \
 		reload_loads
@@ -422,6 +429,16 @@ firewalls)
 	done
 	check 'stop ends the watches, the sockets are as they were' stop_ends
 	check 'start loads the rules' start_again
+	check 'the counters for Prometheus' metrics
+	nftables_conf '' ''
+	systemctl start nftables
+	check 'rules.nft is loaded, reloaded, refused, taken out' nft_rules
+	kill "$server"
+	check 'rules elsewhere: stop says that the module stays' elsewhere
+	;;
+firewalls)
+	systemctl is-system-running --wait || :
+	check 'the rules are there, a connection is watched' prepared
 	nftables_conf '' ''
 	for verb in start reload restart; do
 		check "nftables: $verb" flushed systemctl "$verb" nftables
@@ -430,8 +447,8 @@ firewalls)
 	check 'nftables loads whatever is wrong with the rules of HALFRST' \
 		bad_file_bad_luck
 	check 'nftables: a ruleset that names a helper' names_a_helper
-	check 'rules.nft is loaded, reloaded, refused, taken out' nft_rules
 	systemctl stop nftables
+	systemctl reload halfrst
 	check 'ufw: enable' flushed ufw_enable
 	check 'ufw: its own reload' flushed ufw reload
 	check 'ufw: start' flushed systemctl start ufw
@@ -450,8 +467,10 @@ firewalls)
 			flushed systemctl reload firewalld
 		check "firewalld, $backend: still there" flushed sleep 10
 	done
-	systemctl stop firewalld
-	systemctl reload halfrst
+	;;
+persistent)
+	systemctl is-system-running --wait || :
+	check 'the rules are there, a connection is watched' prepared
 	check 'docker: start' flushed systemctl start docker
 	check 'docker: its own rules' docker_network
 	check 'docker: restart' flushed systemctl restart docker
@@ -468,10 +487,6 @@ firewalls)
 	check 'netfilter-persistent: flush and reload' \
 		flushed sh -c 'netfilter-persistent flush &&
 			netfilter-persistent reload'
-	check 'the counters for Prometheus' metrics
-	kill "$server"
-	check 'rules elsewhere: stop says that the module stays' elsewhere
-	half_closed
 	check 'ready to reboot' ready_to_reboot
 	;;
 reboot)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: has a release of its own
-# slow: builds the packages and boots a whole Debian four times, 20 minutes
+# slow: builds the packages and boots a whole Debian six times, 25 minutes
 #
 # halfrst.service on a Debian 12 that boots systemd, with the firewalls that
 # people have. Runs on the host; prints TAP.
@@ -144,14 +144,14 @@ makes_disk()
 	mke2fs -q -F -t ext4 -d "$root" "$disk"
 }
 
-# guest CHAPTER SCRIPT: its own lines count as this test's
+# guest CHAPTER SCRIPT [DRIVE-OPTION]: its own lines count as this test's
 guest()
 {
 	local rc=0 lines line
 
 	scripts/lab run "$row" --no-build --limit 3600 --mem 2048 --smp 2 \
 		--kernel "$kernel" --qemu "\
--drive file=$disk,format=raw,if=none,id=root,cache=unsafe \
+-drive file=$disk,format=raw,if=none,id=root,cache=unsafe${3:+,$3} \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- \
 		"../here/$2" "$1" >"$tmp/guest" 2>&1 || rc=$?
 	readarray -t lines < <(grep -E '^(not )?ok ' "$tmp/guest")
@@ -188,8 +188,10 @@ check 'the packages, installed over them' installs build/deb
 check 'their module is the only one' one_version
 check 'the alert rules, says promtool' alerts
 check 'the system on a disk' makes_disk
-guest firewalls service.guest.sh
-guest containers containers.guest.sh
+guest rules service.guest.sh snapshot=on
+guest firewalls service.guest.sh snapshot=on
+guest containers containers.guest.sh snapshot=on
+guest persistent service.guest.sh
 guest reboot service.guest.sh
 guest missing service.guest.sh
 rm -rf --one-file-system "$root" "$kernel" "$disk"
