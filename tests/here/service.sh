@@ -138,7 +138,8 @@ makes_disk()
 		modules.order | cpio --quiet -pd "$kernel/modules") &&
 	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz" &&
 	echo "$release" >"$kernel/release" &&
-	echo apparmor=0 rdinit=/halfrst/tests/here/service.guest.sh \
+	echo apparmor=0 systemd.default_timeout_start_sec=900 \
+		rdinit=/halfrst/tests/here/service.guest.sh \
 		systemd.mask=serial-getty@ttyS0.service >"$kernel/append" &&
 	truncate -s 4G "$disk" &&
 	mke2fs -q -F -t ext4 -d "$root" "$disk"
