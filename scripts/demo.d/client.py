@@ -34,7 +34,7 @@ def answer(sock):
 
 
 def name(error):
-    """Python's ssl has a word of its own for EPIPE, SSLEOFError"""
+    """Python's ssl calls each error of a write SSLEOFError"""
     if isinstance(error, ssl.SSLError):
         return type(error).__name__
     return errno.errorcode[error.errno]
