@@ -140,10 +140,9 @@ says()
 	[ "$got" = "$1" ]
 }
 
-# Once they have read close_notify they say that again where a write gets the
-# kernel's ECONNRESET
-openssl=SSLZeroReturnError
-gnutls=-110
+# What they say to a write that gets ECONNRESET, once they have read close_notify:
+# that again, and "premature termination"
+declare -A failed_write=([openssl]=SSLZeroReturnError [gnutls]=-110)
 for library in openssl gnutls; do
 	for version in 1.2 1.3; do
 		name="$library, TLS $version"
@@ -152,7 +151,7 @@ for library in openssl gnutls; do
 			"$library" "$version" close_notify
 		iptables -t mangle -A INPUT -p tcp --sport 443 -j HALFRST
 		check "$name: reset, close_notify is read, the write fails" \
-			says "answer CLOSE close_notify ${!library}" \
+			says "answer CLOSE close_notify ${failed_write[$library]}" \
 			"$library" "$version" close_notify
 		check "$name: reset, without close_notify: no clean end" \
 			says 'answer CLOSE ragged' \
