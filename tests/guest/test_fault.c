@@ -367,6 +367,58 @@ static void watches_only(void **state)
 	counters_add_up();
 }
 
+/* The times that something has failed, of those that were asked for */
+static int struck(int asked)
+{
+	return asked - number_in(SLAB "/times");
+}
+
+/* Nothing but what is unread speaks against a reset; once that has been read,
+ * there is no memory for one.  Nothing is half done, and with memory all of it.
+ */
+static void resets_only(void **state)
+{
+	enum { N = 20, TIMES = 1000000 };
+	struct host host = { .kind = IPV6 };
+	int64_t start = now_us();
+	char bytes[8];
+	struct crowd c;
+	long sent;
+
+	(void)state;
+	no_faults();
+	crowd_namespace();
+	rule(&host, ON_FIN "--reset-with etimedout");
+	crowd_open(&c, IPV6, N, sizeof(bytes));
+	crowd_server_dies(&c);
+	wait_for(counter("watching") == N, 60000);
+	sent = tcp_counter("OutRsts");
+	faults(SLAB, 100);
+	set(SLAB "/times", "1000000");
+	for (int i = 0; i < N; i++)
+		assert_int_equal(recv(c.client[i], bytes, sizeof(bytes),
+				      MSG_DONTWAIT), sizeof(bytes));
+	/* the next look comes after an eighth of the FIN's age */
+	sleep_ms((now_us() - start) / 1000 / 4 + 200);
+	wait_for(struck(TIMES) >= 5 * N, 60000);
+	expect_counter("watching", N);
+	expect_counter("resets", 0);
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), N);
+	assert_int_equal(tcp_counter("OutRsts"), sent);
+	no_faults();
+	wait_for(counter("resets") == N, 5000);
+	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), N);
+	assert_int_equal(tcp_counter("OutRsts"), sent + N);
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(recv(c.client[i], bytes, 1, MSG_DONTWAIT), 0);
+		assert_int_equal(send(c.client[i], "x", 1, MSG_NOSIGNAL), -1);
+		assert_int_equal(errno, ETIMEDOUT);
+	}
+	expect_counter("nomem", 0);
+	counters_add_up();
+	crowd_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +431,7 @@ int main(void)
 		cmocka_unit_test(page_10),
 		cmocka_unit_test(page_50),
 		cmocka_unit_test(watches_only),
+		cmocka_unit_test(resets_only),
 	};
 
 	if (access(SLAB, F_OK)) {
