@@ -180,11 +180,12 @@ host_network()
 	iptables -t mangle -D "${rule[@]}" && "$1" rm -f hostpod
 }
 
-# Rules, counters and watches; the node's module is free again
+# Rules, counters and watches: the module is free when the kernel has taken the
+# namespace down
 dies_with_it()
 {
-	"$1" rm -f pod && systemctl stop halfrst &&
-	[ ! -e /sys/module/xt_HALFRST ]
+	"$1" rm -f pod && /usr/libexec/halfrst/rules stop
+	eventually modprobe -r xt_HALFRST
 }
 
 restarted()
@@ -217,9 +218,9 @@ for engine in docker podman; do
 		published 127.0.0.1
 	check "$engine: all pods by one loop" all_pods
 	check "$engine: a restarted pod is a new namespace" restarted $engine
+	check "$engine: what dies with the pod" dies_with_it $engine
 	check "$engine: with the node's network the node's rule counts" \
 		host_network $engine
-	check "$engine: what dies with the pod" dies_with_it $engine
 	rm -rf "$tmp/box" "$tmp/box.tar"
 done
 echo "1..$n"
