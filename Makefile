@@ -10,7 +10,7 @@
 # make ddk-defines         what Kleaf's ddk_module() has to be told about the
 #                          kernel; KDIR may be a source tree
 # make demo|check|bench    see the scripts of these names
-# make install-service     rules that stay, see service/rules
+# make install-service     rules that stay, see xtables-ext/service/rules
 # make deb                 Debian packages, in build/deb
 #
 # make KERNEL_SRC=... M=... O=... [modules|modules_install|clean]
@@ -70,6 +70,7 @@ XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
 MODULES		:= kmod/xt_HALFRST.ko kmod/nf_conntrack_halfrst.ko
 BUILT		:= $$(sed 's,.*kmod/,kmod/,; s,\.k*o$$,.ko,' modules.order)
 EXT		:= xtables-ext/libxt_HALFRST.so
+SERVICE		:= xtables-ext/service
 MAN		:= xtables-ext/libxt_HALFRST.man
 
 all: modules ext
@@ -100,12 +101,12 @@ install-ext: ext
 install-service:
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(DESTDIR)/etc/halfrst \
 		$(DESTDIR)/usr/libexec/halfrst
-	$(INSTALL) -m 755 service/rules service/metrics service/firewalld \
+	$(INSTALL) -m 755 $(SERVICE)/rules $(SERVICE)/metrics $(SERVICE)/firewalld \
 		$(DESTDIR)/usr/libexec/halfrst
-	$(INSTALL) -m 644 service/*.service service/*.timer $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 644 $(SERVICE)/*.service $(SERVICE)/*.timer $(DESTDIR)$(UNITDIR)
 	for f in rules.v4 rules.v6 rules.nft; do \
 		[ -e $(DESTDIR)/etc/halfrst/$$f ] || $(INSTALL) -m 644 \
-			service/$$f $(DESTDIR)/etc/halfrst || exit; \
+			$(SERVICE)/$$f $(DESTDIR)/etc/halfrst || exit; \
 	done
 
 # depmod's index files are ours to remove where no other module is: in a
@@ -114,8 +115,8 @@ uninstall: have-headers have-xtables
 	rm -f $(MODULES:kmod/%=$(RELDIR)/updates/%) \
 		$(DESTDIR)$(XTLIBDIR)/libxt_HALFRST.so \
 		$(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8 \
-		$(patsubst service/%,$(DESTDIR)$(UNITDIR)/%,$(wildcard \
-		service/*.service service/*.timer))
+		$(patsubst $(SERVICE)/%,$(DESTDIR)$(UNITDIR)/%,$(wildcard \
+		$(SERVICE)/*.service $(SERVICE)/*.timer))
 	rm -rf $(DESTDIR)/usr/libexec/halfrst
 	if [ -d $(RELDIR)/updates ]; then \
 		rmdir --ignore-fail-on-non-empty $(RELDIR)/updates; fi

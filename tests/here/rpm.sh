@@ -42,8 +42,8 @@ extension()
 {
 	{
 		printf '/usr/libexec/halfrst%s\n' '' /rules /metrics /firewalld
-		(cd service && printf '/lib/systemd/system/%s\n' ./*.service ./*.timer)
-		(cd service && printf '/etc/halfrst/%s\n' ./rules.*)
+		(cd xtables-ext/service && printf '/lib/systemd/system/%s\n' ./*.service ./*.timer)
+		(cd xtables-ext/service && printf '/etc/halfrst/%s\n' ./rules.*)
 		printf '%s\n' /etc/halfrst "/$lib/xtables/libxt_HALFRST.so" \
 			/usr/share/man/man8/libxt_HALFRST.8
 	} | sed 's,/\./,/,' | sort >"$tmp/want"

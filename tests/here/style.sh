@@ -26,12 +26,12 @@ silent()
 # Everything that is written by hand, and none of what is made from it
 sources()
 {
-	find Makefile Kbuild .ci kmod scripts service tests xtables-ext -type f \
+	find Makefile Kbuild .ci kmod scripts tests xtables-ext -type f \
 		! -name '.*' ! -name '*.mod.c' \( -name '*.[ch]' \
 		-o -name '*.sh' -o -name '*.py' -o -name '*.man' \
 		-o -name Makefile -o -name Kbuild -o -name Kconfig \
 		-o -path '.ci/*' -o -path 'scripts/*' ! -name '*.*' \
-		-o -path 'service/*' ! -name '*.*' \)
+		-o -path 'xtables-ext/service/*' ! -name '*.*' \)
 }
 
 without_licence()
@@ -68,8 +68,8 @@ one_version()
 	sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog |
 		grep -qxF "$v" || echo "debian/changelog"
 	grep -qxF "PACKAGE_VERSION=\"$v\"" dkms.conf || echo "dkms.conf"
-	grep -qE "^Version: +$v\$" rpm/*.spec || echo "rpm"
-	sed -n '/^%changelog/,$p' rpm/*.spec | grep -q -- " - $v-1$" ||
+	grep -qE "^Version: +$v\$" xtables-ext/*.spec || echo "rpm"
+	sed -n '/^%changelog/,$p' xtables-ext/*.spec | grep -q -- " - $v-1$" ||
 		echo "rpm, changelog"
 	! grep -rlE 'MODULE_VERSION\([^X]' kmod
 }
