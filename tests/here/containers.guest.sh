@@ -198,7 +198,12 @@ restarted()
 systemctl is-system-running --wait || :
 check 'a place outside' outside
 for engine in docker podman; do
-	[ $engine = podman ] || systemctl start docker
+	# Docker drops what it does not forward itself
+	case $engine in
+	docker)	systemctl start docker ;;
+	podman)	systemctl stop docker docker.socket
+		iptables -P FORWARD ACCEPT ;;
+	esac
 	: >/etc/halfrst/rules.v4
 	: >/etc/halfrst/rules.v6
 	systemctl restart halfrst
