@@ -505,7 +505,7 @@ extension()
 	! "llvm-objdump-$clang" -h "$dir/$name.o" | grep -E '\.(init_array|ctors)'
 }
 
-# The target registers once, by the call of init_extensions() alone
+# Both families' targets register once, by the call of init_extensions() alone
 registers()
 {
 	local dir=$tmp/ext
@@ -516,9 +516,10 @@ registers()
 
 	void init_extensions(void);
 
-	void xtables_register_target(struct xtables_target *me)
+	void xtables_register_targets(struct xtables_target *us, unsigned int n)
 	{
-		puts(me->name);
+		while (n--)
+			printf("%s/%d\n", us[n].name, us[n].family);
 	}
 
 	int main(void)
@@ -529,7 +530,8 @@ registers()
 	}
 	END
 	"clang-$clang" -o "$dir/main" "$dir/main.c" "$dir"/*.o -lxtables &&
-	[ "$("$dir/main" | tr '\n' ' ')" = 'main HALFRST ' ]
+	[ "$("$dir/main" | tr '\n' ' ')" = \
+		'main HALFRST/10 HALFRST/2 ' ]
 }
 
 # A C library that is not glibc; its headers want the kernel's beside them
