@@ -53,8 +53,8 @@ if ! scripts/clients --out "$out" $short >"$log" 2>&1 </dev/null; then
 	exit 1
 fi
 
-# An idiom that repeats after an end of file only, which no reset is
-idioms=' pymemcache '
+# Idioms that repeat after an end of file only, which no reset is
+idioms=' pymemcache hyper-busy '
 
 # Told of close_notify by their event loops or threads, these answer it with
 # their own, which may leave before the FIN is there.
