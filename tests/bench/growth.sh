@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 
 n=$1
 sysctl -qw fs.nr_open=8000000 net.ipv4.tcp_max_orphans=4000000
-alone halfrst ./crowd "$n" sh -c './packets && ./resets 51' |
+alone halfrst ./beside "$n" sh -c './packets && ./resets 51' |
 	awk -v n="$n" '{ print n "|" (NR == 1 ? "packet" : "reset") "|" $1 }'
 # closing the connections is not the reset's cost: less that of an idle close
 ./storm.sh "$n" nothing halfrst | awk -F'|' -v n="$n" '

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * crowd N COMMAND [ARG...]: run a command while N idle connections are open.
+ * beside N COMMAND [ARG...]: run a command while N idle connections are open.
  */
 
 #include <stdio.h>
