@@ -75,7 +75,7 @@ what_they_have()
 }
 
 clients $many
-until_true is $many in_close_wait >/dev/null
+until_true is $many in_close_wait
 ss -Htn state close-wait | awk '{ sub(/.*:/, "", $3); print $3 }' |
 	sort | uniq -c | sort -rn | head -3 >"$tmp/ports"
 check "the port that stands out" is "$many 8080" xargs -a "$tmp/ports"
@@ -98,7 +98,7 @@ ss -K state close-wait '( sport = :8080 )' >"$tmp/killed"
 check "the old ones are gone" is 0 in_close_wait
 
 clients 1000
-until_true is 1000 in_close_wait >/dev/null
+until_true is 1000 in_close_wait
 check "new ones wait" is 1000 count watching
 sleep 600
 check "and are reset" is 1000 count resets

@@ -12,15 +12,6 @@ tmp=$(mktemp -d)
 . ../lib/tap.sh
 rule=(INPUT -p tcp --dport 8080 --tcp-flags FIN FIN -j HALFRST --grace 100ms)
 
-eventually()
-{
-	for _ in {1..240}; do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.5
-	done
-	"$@"
-}
-
 # An image of this system's own Python
 image()
 {
@@ -58,7 +49,7 @@ pod()
 {
 	"$2" run -d --name "$1" "${@:3}" box python3 -u /server &&
 	pid=$("$2" inspect -f '{{.State.Pid}}' "$1") &&
-	eventually nsenter -t "$pid" -n ss -Hltn '( sport = :8080 )'
+	until_true nsenter -t "$pid" -n ss -Hltn '( sport = :8080 )'
 }
 
 address()
@@ -103,7 +94,7 @@ node_sees_nothing()
 	local fins
 
 	fins=$(counter fins 1)
-	client "$(address)" && eventually half_closed 1 && sleep 2 &&
+	client "$(address)" && until_true half_closed 1 && sleep 2 &&
 	half_closed 1 && is fins 1 "$fins"
 }
 
@@ -116,7 +107,7 @@ own_namespace()
 rule_from_the_node()
 {
 	nsenter -t "$pid" -n iptables -t mangle -A "${rule[@]}" &&
-	client "$(address)" && eventually is resets "$pid" 1 && half_closed 1
+	client "$(address)" && until_true is resets "$pid" 1 && half_closed 1
 }
 
 seen_from_inside()
@@ -149,7 +140,7 @@ published()
 	resets=$(counter resets "$pid")
 	export -f client
 	"${@:2}" bash -c "client $1" &&
-	eventually is resets "$pid" $((resets + 1))
+	until_true is resets "$pid" $((resets + 1))
 }
 
 # Each pod of the node by one loop, and again: what is there is not doubled
@@ -176,7 +167,7 @@ host_network()
 	pod hostpod "$1" --network host &&
 	[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/1/ns/net)" ] &&
 	iptables -t mangle -A "${rule[@]}" && resets=$(counter resets 1) &&
-	client 127.0.0.1 && eventually is resets 1 $((resets + 1)) &&
+	client 127.0.0.1 && until_true is resets 1 $((resets + 1)) &&
 	iptables -t mangle -D "${rule[@]}" && "$1" rm -f hostpod
 }
 
@@ -185,7 +176,7 @@ host_network()
 dies_with_it()
 {
 	"$1" rm -f pod && /usr/libexec/halfrst/rules stop
-	eventually modprobe -r xt_HALFRST
+	until_true modprobe -r xt_HALFRST
 }
 
 restarted()

@@ -54,16 +54,6 @@ module=/sys/module/xt_HALFRST
 updates=/lib/modules/$(uname -r)/updates/dkms
 rule='HALFRST-INPUT -p tcp -m tcp --dport 8080 -j HALFRST --grace 10m'
 
-# eventually CMD...: within two minutes
-eventually()
-{
-	for _ in {1..240}; do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.5
-	done
-	"$@"
-}
-
 # The way into the chain is there once, and the chain is what the file says
 in_place()
 {
@@ -114,7 +104,7 @@ half_closed()
 	time.sleep(100000)
 	PYTHON
 	server=$!
-	eventually watched
+	until_true watched
 }
 
 watched()
@@ -184,7 +174,7 @@ elsewhere()
 # flushed CMD...: a firewall's command; the rules come back, no watch ends
 flushed()
 {
-	"$@" && eventually in_place && watched
+	"$@" && until_true in_place && watched
 }
 
 nft_firewall()
@@ -222,7 +212,7 @@ names_a_helper()
 		'tcp dport 8081 ct helper set "leak"'
 	systemctl reload nftables && nft_firewall &&
 	[ -e /sys/module/nf_conntrack_halfrst ] &&
-	eventually in_place && status 'WARNING: /etc/nftables.conf names HALFRST' &&
+	until_true in_place && status 'WARNING: /etc/nftables.conf names HALFRST' &&
 	nftables_conf '' '' && systemctl reload nftables
 }
 
@@ -295,7 +285,7 @@ metrics()
 	local dir=/var/lib/prometheus/node-exporter
 
 	mkdir -p $dir
-	systemctl start halfrst-metrics.timer && eventually [ -s $dir/halfrst.prom ] &&
+	systemctl start halfrst-metrics.timer && until_true [ -s $dir/halfrst.prom ] &&
 	cat $dir/halfrst.prom && promtool check metrics <$dir/halfrst.prom &&
 	[ "$(grep -c '^# HELP' $dir/halfrst.prom)" = 15 ] &&
 	[ "$(grep -c '^# TYPE .* gauge$' $dir/halfrst.prom)" = 2 ] &&
@@ -350,7 +340,7 @@ firewalld_helper()
 		>/etc/firewalld/services/shop.xml
 	firewalld_backend nftables
 	firewall-offline-cmd --add-service=shop &&
-	systemctl restart firewalld && eventually firewalld_is "$1"
+	systemctl restart firewalld && until_true firewalld_is "$1"
 }
 
 firewalld_is()
@@ -362,7 +352,7 @@ firewalld_is()
 firewalld_is_no_firewall()
 {
 	firewalld_helper running && ! firewall-cmd --reload &&
-	eventually firewalld_is failed && ! nft list ruleset | grep 8081 &&
+	until_true firewalld_is failed && ! nft list ruleset | grep 8081 &&
 	systemctl stop firewalld && systemctl restart nftables && nft_firewall
 }
 
@@ -370,9 +360,9 @@ firewalld_with_helper()
 {
 	firewalld_helper running && nft list table inet firewalld >"$tmp/nft" &&
 	grep 'type "halfrst"' "$tmp/nft" && grep 8081 "$tmp/nft" &&
-	eventually in_place && systemctl stop firewalld &&
+	until_true in_place && systemctl stop firewalld &&
 	rm /etc/firewalld/{helpers/halfrst,services/shop}.xml &&
-	systemctl restart nftables && nft_firewall && eventually in_place
+	systemctl restart nftables && nft_firewall && until_true in_place
 }
 
 module_comes()
@@ -461,7 +451,7 @@ firewalls)
 		check "firewalld, $backend: start" \
 			flushed systemctl restart firewalld
 		check "firewalld, $backend: it runs" \
-			eventually firewall-cmd --state
+			until_true firewall-cmd --state
 		check "firewalld, $backend: still there" flushed sleep 5
 		check "firewalld, $backend: its own reload" \
 			flushed firewall-cmd --reload

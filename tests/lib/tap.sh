@@ -38,15 +38,17 @@ skip()
 	echo "ok $n - $1 # SKIP $2"
 }
 
-# until_true CMD...: five minutes at most, which is generous
+# until_true CMD...: five minutes at most, which is generous. Its last try may say
+# why.
 until_true()
 {
 	local i
 
 	for ((i = 0; i < 350; i++)); do
-		! "$@" || return 0
+		! "$@" >/dev/null 2>&1 || return 0
 		sleep $((i / 50 ? 1 : 0)).1
 	done
+	"$@" && return
 	echo "# not within five minutes: $*"
 	return 1
 }
