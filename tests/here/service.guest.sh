@@ -52,7 +52,7 @@ tmp=$(mktemp -d)
 . ../lib/tap.sh
 module=/sys/module/xt_HALFRST
 updates=/lib/modules/$(uname -r)/updates/dkms
-rule='HALFRST-INPUT -p tcp -m tcp --dport 8080 -j HALFRST --grace 10m'
+rule='HALFRST-INPUT -p tcp -m tcp --dport 8080 -j HALFRST --grace 10m --reset-with econnreset'
 
 # The way into the chain is there once, and the chain is what the file says
 in_place()
