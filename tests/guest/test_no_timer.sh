@@ -13,10 +13,8 @@ tmp=$(mktemp -d /tmp/timer.XXXXXX)
 trace=/sys/kernel/tracing
 many=20
 
-if [ ! -w $trace/events/timer/timer_start/enable ]; then
-	echo '1..0 # SKIP this kernel does not trace its timers'
-	exit
-fi
+[ -w $trace/events/timer/timer_start/enable ] ||
+	skip_all 'this kernel does not trace its timers'
 echo 20000 >$trace/buffer_size_kb
 
 # ours: how many timers of HALFRST have been started since the trace began

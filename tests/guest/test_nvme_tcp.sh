@@ -17,10 +17,7 @@ trap 'rm -rf "$tmp"' EXIT
 . ../lib/tap.sh
 
 for module in nvmet nvmet-tcp nvme-tcp; do
-	if ! modprobe -q "$module"; then
-		echo "1..0 # SKIP this kernel has no $module"
-		exit 0
-	fi
+	modprobe -q "$module" || skip_all "this kernel has no $module"
 done
 
 nqn=nqn.2025-01.example:halfrst

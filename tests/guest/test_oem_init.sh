@@ -31,8 +31,7 @@ PATH=$tmp/bin:$PATH
 
 if ! modprobe -aq iptable_mangle ip6table_mangle xt_tcpudp ||
    ! iptables -t mangle -S >/dev/null 2>&1; then
-	echo '1..0 # SKIP this kernel has no tables for iptables-legacy'
-	exit
+	skip_all 'this kernel has no tables for iptables-legacy'
 fi
 
 # as_netd [CMD...]: the script, by CMD; what it says goes to $tmp/said.  netd

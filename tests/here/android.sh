@@ -15,19 +15,18 @@ mkdir -p build
 tmp=$(mktemp -d "$PWD/build/android.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 why_not=
+. tests/lib/tap.sh
 
 fail()
 {
-	sed 's/^/# /' "$tmp/log"
-	echo "not ok 1 - $*"
-	echo 1..1
+	result 1 "$*" "$tmp/log"
+	echo "1..$n"
 	exit 1
 }
 
 case ${ROW:-$guest} in
 bookworm|"$guest") ;;
-*)	echo "1..0 # SKIP the guest is $guest's whatever the row is, see bookworm"
-	exit 0 ;;
+*)	skip_all "the guest is $guest's whatever the row is, see bookworm" ;;
 esac
 
 scripts/lab install binutils

@@ -11,24 +11,20 @@ set -eu
 cd "$(dirname "$0")/../.."
 top=$PWD
 chroot=$top/build/lab/${ROW:-bookworm}/chroot
-if [ "${ROW:-bookworm}" != bookworm ]; then
-	echo "1..0 # SKIP the headers of ${ROW} want another host; see bookworm"
-	exit
-fi
 mkdir -p build
 tmp=$(mktemp -d "$top/build/aosp.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 . tests/lib/tap.sh
 . tests/lib/clang.sh
+[ "${ROW:-bookworm}" = bookworm ] ||
+	skip_all "the headers of $ROW want another host; see bookworm"
 work=$tmp/work
 kdir=$work/out/common
 llvm=(LLVM="-$clang" "-j$(nproc)")
 
-if ! scripts/lab install "clang-$clang" "llvm-$clang" "lld-$clang" binutils \
-	make git python3 libxtables-dev musl-dev pkg-config 2>"$tmp/log"; then
-	echo "1..0 # SKIP no clang-$clang here"
-	exit
-fi
+scripts/lab install "clang-$clang" "llvm-$clang" "lld-$clang" binutils \
+	make git python3 libxtables-dev musl-dev pkg-config 2>"$tmp/log" ||
+	skip_all "no clang-$clang here"
 
 checkout()
 {

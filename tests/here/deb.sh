@@ -3,11 +3,9 @@
 # once: has releases of its own
 # slow: builds two releases with their packages, 12 minutes
 #
-# The Debian packages, from `make deb` to purge. They are built on the oldest
-# release and installed on that one and the next: Debian upgrades a machine
-# package by package, so one that was built for a release has to go on working
-# while it becomes the next. Runs on the host, boots a guest for each release;
-# prints TAP.
+# The Debian packages, from `make deb` to purge, on each release. The extension
+# is for the iptables that it was built with: apt does not install it beside
+# another. Runs on the host, boots a guest for each release; prints TAP.
 #
 # Below build/deb-roots: SUITE is a clean root file system with the release's
 # kernel and headers, what the packages depend on and a second kernel
@@ -21,42 +19,8 @@ row=${ROW:-bookworm}
 fresh=()
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-n=0
-failed=0
+. tests/lib/tap.sh
 . tests/lib/debian.sh
-
-skip()
-{
-	echo "1..0 # SKIP $*"
-	exit 0
-}
-
-# result OK NAME [FILE]: one TAP line; the end of FILE says why it failed
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = ok ]; then
-		echo "ok $n - $2"
-		return
-	fi
-	failed=$((failed + 1))
-	echo "not ok $n - $2"
-	[ -z "${3:-}" ] || tail -n 60 "$3" | sed 's/^/# /'
-}
-
-# check NAME CMD...
-check()
-{
-	local name=$1 rc=0
-
-	shift
-	"$@" >"$tmp/log" 2>&1 </dev/null || rc=$?
-	[ $rc -ne 0 ] || { result ok "$name"; return; }
-	result failed "$name" "$tmp/log"
-	return $rc
-}
-
-# Function bodies run with set -e switched off inside check: say && instead.
 
 # The second kernel is the newest that is not the first.
 # shellcheck disable=SC2016 # expanded in the root
@@ -87,9 +51,22 @@ clean_root()
 # DKMS signs what it builds where there is openssl
 installs()
 {
-	cp build/deb/*.deb "$root/tmp" &&
+	cp "build/deb.$suite"/*.deb "$root/tmp" &&
 	in_root sh -c 'apt-get -y --no-install-recommends install openssl \
 		/tmp/iptables-halfrst_*.deb /tmp/xt-halfrst-dkms_*.deb'
+}
+
+# What another release's iptables has built is not for this one's
+refuses_others()
+{
+	local other=$1 rc=0
+
+	cp "build/deb.$other"/iptables-halfrst_*.deb "$root/tmp/other.deb" &&
+	apt install /tmp/other.deb >"$tmp/said" 2>&1 || rc=$?
+	cat "$tmp/said"
+	rm "$root/tmp/other.deb"
+	[ $rc -ne 0 ] && grep 'iptables-halfrst : Depends: iptables (' "$tmp/said" &&
+	! in_root dpkg-query -W iptables-halfrst
 }
 
 # module_of RELEASE NAME: where DKMS puts it, compressed or not
@@ -159,12 +136,12 @@ bare_checkout()
 	rm -r "$root/root/halfrst" "$root/usr/src/xt-halfrst-$version"
 }
 
-# The guest's own lines count as this test's. Its kernel is the release's, the
+# The guest's kernel is the release's, the
 # modules for the way to its disk are copied from there, and deb.guest.sh as
 # the first process makes the disk its root.
 guest()
 {
-	local kernel=$root.kernel release=$1 rc=0 lines line
+	local kernel=$root.kernel release=$1 rc=0
 
 	rm -rf "$kernel" "$root.tar"
 	mkdir -p "$kernel/modules"
@@ -186,19 +163,7 @@ guest()
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- ../here/deb.guest.sh \
 		>"$tmp/guest" 2>&1 || rc=$?
 	rm -f "$root.tar"
-	readarray -t lines < <(grep -E '^(not )?ok ' "$tmp/guest")
-	for line in "${lines[@]}"; do
-		case $line in
-		ok*) result ok "$suite: ${line#* - }" ;;
-		*) result failed "$suite: ${line#* - }"; rc=1 ;;
-		esac
-	done
-	[ $rc -eq 0 ] || sed 's/^/# /' "$tmp/guest"
-	# it ended with its plan, and that is what was seen
-	if [ $rc -gt 1 ] ||
-	   [ "$(tail -n 1 "$tmp/guest")" != "1..${#lines[@]}" ]; then
-		result failed "$suite: the guest came to its end"
-	fi
+	counted $rc "$tmp/guest" "$suite: "
 }
 
 second_kernel()
@@ -220,8 +185,8 @@ nothing_left()
 	! in_root dpkg-query -W iptables-halfrst xt-halfrst-dkms
 }
 
-[ "$row" = bookworm ] || skip "the releases are those of row bookworm's test"
-[ "$(uname -m)" = x86_64 ] || skip "the packages are built for amd64 here"
+[ "$row" = bookworm ] || skip_all "the releases are those of row bookworm's test"
+[ "$(uname -m)" = x86_64 ] || skip_all "the packages are built for amd64 here"
 if [ -n "${ROW:-}" ]; then
 	fresh=(--no-build)
 else
@@ -229,29 +194,35 @@ else
 fi
 scripts/lab install mmdebstrap cpio kmod util-linux debian-archive-keyring
 
-check 'make deb: both packages, and nothing that lintian warns of' \
-	packages . build/deb ||
-	skip=1
 for suite in $suites; do
-	[ -z "${skip:-}" ] || break
+	need "$suite: make deb: both packages, and nothing that lintian warns of" \
+		packages "$suite" . "build/deb.$suite" || break
+done
+for suite in $suites; do
+	[ $failed -eq 0 ] || break
 	root=$roots/$suite.run
-	check "$suite: a clean system can be had" clean_root "$suite" || continue
+	need "$suite: a clean system can be had" clean_root "$suite" || continue
 	release=$(basename "$root"/lib/modules/*)
 	second=$(cat "$root/second")
-	check "$suite: apt installs them" installs || continue
-	check "$suite: DKMS has built and signed the module for $release" \
+	for other in $suites; do
+		[ "$other" = "$suite" ] ||
+			check "$suite: apt refuses what was built on $other" \
+				refuses_others "$other"
+	done
+	need "$suite: apt installs them" installs || continue
+	need "$suite: DKMS has built and signed the module for $release" \
 		built_for "$release" || continue
-	check "$suite: /usr/src has what that needs" ships_sources_only || :
+	check "$suite: /usr/src has what that needs" ships_sources_only
 	guest "$release"
-	if check "$suite: a further kernel, $second, is installed" \
+	if need "$suite: a further kernel, $second, is installed" \
 		second_kernel "$second"; then
 		check "$suite: and DKMS has built the module for it" \
-			built_for "$second" || :
+			built_for "$second"
 	fi
 	check "$suite: DKMS leaves out kernels that are not fit, dpkg goes on" \
-		skips_unfit "$release" || :
-	check "$suite: purged, nothing is left" nothing_left || :
-	check "$suite: dkms add . in a checkout" bare_checkout "$release" || :
+		skips_unfit "$release"
+	check "$suite: purged, nothing is left" nothing_left
+	check "$suite: dkms add . in a checkout" bare_checkout "$release"
 	rm -rf --one-file-system "$root" "$root.kernel"
 done
 echo "1..$n"

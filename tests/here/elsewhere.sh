@@ -13,12 +13,10 @@ row=${ROW:-bookworm}
 fresh=()
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+. tests/lib/tap.sh
 
-if [ "$(scripts/lab rows | awk -v row="$row" '$1 == row { print $2 }')" != \
-	amd64 ]; then
-	echo "1..0 # SKIP built for amd64 only, not for $row"
-	exit 0
-fi
+[ "$(scripts/lab rows | awk -v row="$row" '$1 == row { print $2 }')" = amd64 ] ||
+	skip_all "built for amd64 only, not for $row"
 if [ -n "${ROW:-}" ]; then
 	fresh=(--no-build)
 else

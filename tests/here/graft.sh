@@ -15,15 +15,14 @@ versions='6.1 6.12'
 module=net/netfilter/halfrst
 tests=tools/testing/selftests/net/halfrst
 
-case $row in
-bookworm|bookworm-arm64) ;;
-*)	echo "1..0 # SKIP grafted kernels are tested on bookworm's rows"
-	exit 0 ;;
-esac
-
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 . tests/lib/tap.sh
+
+case $row in
+bookworm|bookworm-arm64) ;;
+*)	skip_all "grafted kernels are tested on bookworm's rows" ;;
+esac
 
 #
 # The tree

@@ -12,23 +12,17 @@ here=$PWD/build/lab/$row
 i386=$here/i386
 log=$PWD/build/lab/log/$row.i386.log
 fresh=()
-
-skip()
-{
-	echo "1..0 # SKIP $*"
-	exit 0
-}
+. tests/lib/tap.sh
 
 fail()
 {
-	sed 's/^/# /' "$log"
-	echo "not ok 1 - $*"
-	echo 1..1
+	result 1 "$*" "$log"
+	echo "1..$n"
 	exit 1
 }
 
 arch=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $2 }')
-[ "$arch" = amd64 ] || skip "$row is $arch, not amd64"
+[ "$arch" = amd64 ] || skip_all "$row is $arch, not amd64"
 if [ -n "${ROW:-}" ]; then
 	fresh=(--no-build)
 else
@@ -41,7 +35,7 @@ release=$(cat "$here/release")
 config=$here/chroot/usr/src/linux-headers-$release/.config
 for option in IA32_EMULATION NETFILTER_XTABLES_COMPAT; do
 	! grep -q "^# CONFIG_$option is not set" "$config" ||
-		skip "$release has no CONFIG_$option"
+		skip_all "$release has no CONFIG_$option"
 done
 
 # The row's own suites. Security is left out: its mirrors are at times behind
@@ -55,7 +49,7 @@ read -r _ site suite _ <"$debs"
 	"$debs.release" >"$log" 2>&1 || fail "$suite cannot be reached"
 architectures=$(grep '^Architectures:' "$debs.release")
 rm -f "$debs.release"
-[[ " $architectures " = *' i386 '* ]] || skip "$suite has no i386 packages"
+[[ " $architectures " = *' i386 '* ]] || skip_all "$suite has no i386 packages"
 
 if [ ! -e "$i386.made" ]; then
 	rm -rf --one-file-system "$i386"

@@ -9,14 +9,15 @@ set -eu
 cd "$(dirname "$0")/../.."
 row=${ROW:-bookworm}
 fresh=()
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+. tests/lib/tap.sh
 [ -z "${ROW:-}" ] || fresh=(--no-build)
 suite=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $3 }')
 suite=${suite%-backports}	# whose kernel it is; iptables is the release's
 
-if ! prog=$(scripts/lib/fetch-iptables-test "$suite"); then
-	echo "1..0 # SKIP iptables' source package of $suite cannot be had"
-	exit 0
-fi
+prog=$(scripts/lib/fetch-iptables-test "$suite") ||
+	skip_all "iptables' source package of $suite cannot be had"
 
 # A guest has tests/ and scripts/ only, and no gzip: the two files travel as an
 # argument.
@@ -33,29 +34,30 @@ guest='
 		grep -v "^command:" /tmp/iptables-test.log | tail -n 20 |
 			sed "s/^/log: /"
 	done'
-out=$(scripts/lab run "$row" "${fresh[@]}" --limit 900 -- \
-	bash -c "$guest" - "$files" 2>&1) && rc=0 || rc=$?
+rc=0
+scripts/lab run "$row" "${fresh[@]}" --limit 900 -- \
+	bash -c "$guest" - "$files" >"$tmp/out" 2>&1 || rc=$?
 
-n=0
-failed=0
+# "legacy: 1 test files, 59 unit tests, 59 passed"
+passed()
+{
+	local tests passed
+
+	cat "$tmp/out"
+	read -r tests passed < <(sed -n \
+		"s/^$1: .* \([0-9]*\) unit tests, \([0-9]*\) passed.*/\1 \2/p" \
+		"$tmp/out")
+	[ "$rc" -eq 0 ] && [ "${tests:-0}" -gt 0 ] &&
+	[ "$tests" = "$passed" ] && grep -qx "$1 status 0" "$tmp/out"
+}
+
 for backend in legacy nft; do
-	n=$((n + 1))
-	if [ $backend = legacy ] && echo "$out" | grep -qx 'legacy has no tables'; then
-		echo "ok $n - iptables-$backend # SKIP this kernel has no legacy tables"
+	if [ $backend = legacy ] &&
+	   grep -qx 'legacy has no tables' "$tmp/out"; then
+		skip iptables-legacy 'this kernel has no legacy tables'
 		continue
 	fi
-	# "legacy: 1 test files, 59 unit tests, 59 passed"
-	read -r tests passed <<< "$(echo "$out" |
-		sed -n "s/^$backend: .* \([0-9]*\) unit tests, \([0-9]*\) passed.*/\1 \2/p")"
-	if [ "$rc" -eq 0 ] && [ "${tests:-0}" -gt 0 ] &&
-	   [ "$tests" = "$passed" ] &&
-	   echo "$out" | grep -qx "$backend status 0"; then
-		echo "ok $n - iptables-$backend: $tests rules"
-	else
-		failed=1
-		echo "not ok $n - iptables-$backend"
-	fi
+	check "iptables-$backend: each rule of libxt_HALFRST.t" passed $backend
 done
 echo "1..$n"
-[ $failed -eq 0 ] || echo "${out//$'\n'/$'\n'# }" | sed '1s/^/# /'
-exit $failed
+[ $failed -eq 0 ]

@@ -16,18 +16,12 @@ tmp=$here
 fresh=()
 . tests/lib/tap.sh
 
-whole()
-{
-	echo "1..0 # SKIP $*"
-	exit 0
-}
-
 # The programs are this host's, and so has the guest's C library to be
 read -r arch suite < <(scripts/lab rows |
 	awk -v row="$row" '$1 == row { print $2, $3 }')
 host=$(sed -n s/^VERSION_CODENAME=//p /etc/os-release)
 if [ "$arch $suite" != "$(dpkg --print-architecture) $host" ]; then
-	whole "built on $host, for a guest of the same; $row is another"
+	skip_all "built on $host, for a guest of the same; $row is another"
 fi
 if [ -n "${ROW:-}" ]; then
 	fresh=(--no-build)
@@ -35,7 +29,7 @@ else
 	scripts/lab build "$row"
 fi
 scripts/lab install binutils gcc libcmocka-dev make python3 rsync tar
-source=$(scripts/kernel --source 6.1) || whole 'no linux-source-6.1 here'
+source=$(scripts/kernel --source 6.1) || skip_all 'no linux-source-6.1 here'
 mkdir -p "$here"
 exec 9>"$here/lock"
 flock 9

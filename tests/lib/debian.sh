@@ -5,7 +5,7 @@
 # of HALFRST's own packages. To be sourced from the top of the repository; wants
 # a folder $tmp, and $root, the system that is meant.
 #
-# Below build/deb-roots: build has the source's Build-Depends; the others are
+# Below build/deb-roots: build-SUITE has the source's Build-Depends; the others are
 # what their makers say.
 
 roots=$PWD/build/deb-roots
@@ -40,14 +40,15 @@ made()
 	echo "$recipe" >"$dir.made"
 }
 
-# packages SOURCE OUT: in the build root, as Debian's builders do it:
+# packages SUITE SOURCE OUT: in a build root, as Debian's builders do it:
 # Build-Depends are complete
 packages()
 {
-	local root=$roots/build
+	local suite=$1 root=$roots/build-$1
 
+	shift
 	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
-	made build bookworm --variant=buildd --include=lintian \
+	made "build-$suite" "$suite" --variant=buildd --include=lintian \
 		--customize-hook="tar -c debian | tar -x -C \"\$1/tmp\"" \
 		--customize-hook='chroot "$1" apt-get -y \
 			--no-install-recommends build-dep /tmp' \

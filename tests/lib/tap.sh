@@ -17,7 +17,7 @@ result()
 	fi
 	failed=$((failed + 1))
 	echo "not ok $n - $2"
-	[ -z "${3:-}" ] || head -n 60 "$3" | sed 's/^/# /'
+	[ -z "${3:-}" ] || tail -n 60 "$3" | sed 's/^/# /'
 }
 
 # check NAME CMD...: what CMD printed is shown if it fails.
@@ -29,6 +29,41 @@ check()
 	shift
 	"$@" >"${tmp:?}/log" 2>&1 || rc=$?
 	result $rc "$name" "$tmp/log"
+}
+
+# need NAME CMD...: check, for what the next checks build upon: false if it failed
+need()
+{
+	local before=$failed
+
+	check "$@"
+	[ "$failed" -eq "$before" ]
+}
+
+# counted STATUS FILE [PREFIX]: a guest's results as this script's own. STATUS is
+# lab's, FILE what the guest printed.
+counted()
+{
+	local line lines before=$failed
+
+	readarray -t lines < <(grep -E '^(not )?ok ' "$2")
+	for line in "${lines[@]}"; do
+		case $line in
+		not*)	result 1 "${3:-}${line#* - }" ;;
+		*)	result 0 "${3:-}${line#* - }" ;;
+		esac
+	done
+	if [ "$1" -gt 1 ] || ! grep -qx "1..${#lines[@]}" "$2"; then
+		result 1 "${3:-}the guest came to its end (status $1)"
+	fi
+	[ "$failed" -eq "$before" ] || sed 's/^/# /' "$2"
+}
+
+# skip_all REASON: instead of everything else
+skip_all()
+{
+	echo "1..0 # SKIP $*"
+	exit 0
 }
 
 # skip NAME REASON
