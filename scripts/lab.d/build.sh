@@ -115,6 +115,7 @@ build()
 	made "$here/$root" "1 $arch $suites $packages" \
 		make_root "$packages" ||
 		die 121 "$row cannot be had: ${why:-no user space}"
+	[ -n "$set" ] || lean_archive
 	compile || die 122 "$row: HALFRST does not build"
 }
 

@@ -83,7 +83,7 @@ cmd_run()
 {
 	local icount=0 smp=1 mem=1024 limit=300 out='' append='' kernel=''
 	local set='' fresh=1 shell=0 more=() log='' root=root port console
-	local with=''
+	local with='' lean=0
 	local rc=0 tmp qemu=() virt bad
 
 	[ $# -ge 1 ] || usage "run what?"
@@ -102,6 +102,7 @@ cmd_run()
 		--qemu)		read -r -a more <<< "$2"; shift ;;
 		--kernel)	kernel=$2; shift ;;
 		--root)		set=$2; shift ;;
+		--lean)		lean=1 ;;
 		--log)		log=$2; shift ;;
 		--with)		with=$2; shift ;;
 		--)		shift; break ;;
@@ -130,6 +131,7 @@ cmd_run()
 	flock 9
 	[ $fresh = 0 ] || build "$set"
 	[ -z "$set" ] || root=root-$set
+	[ $lean = 0 ] || root=lean
 	if [ ! -f "$here/$root.cpio" ] || [ ! -d "$here/out/tests" ]; then
 		die 121 "$row is not built; see: lab build"
 	fi

@@ -210,14 +210,18 @@ finish_root()
 	fi
 }
 
-# An archive of a directory, less what a guest never opens. Python's own tests
-# are there if somebody asked for them.
+# root_archive DIR FILE [LESS...]: an archive of a directory, less what a guest
+# never opens, and these names. Python's own tests are there if somebody asked
+# for them.
 root_archive()
 {
-	local tests=()
+	local less=() name
 
 	ls "$1"/usr/lib/python3*/test/test_socket.py >/dev/null 2>&1 ||
-		tests=(-o -path './usr/lib/python3*/test')
+		less=(-o -path './usr/lib/python3*/test')
+	for name in "${@:3}"; do
+		less+=(-o -name "$name")
+	done
 	(cd "$1" && find . \( -path ./usr/share/doc -o -path ./usr/share/man \
 		-o -path ./usr/share/info -o -path ./usr/share/locale \
 		-o -path ./usr/share/i18n -o -path ./usr/share/zoneinfo \
@@ -226,7 +230,7 @@ root_archive()
 		-o -path './usr/lib/*/gconv' -o -path './usr/lib/*/perl*' \
 		-o -path './usr/lib/udev/hwdb.d' -o -path './dev/*' -o -path './proc/*' \
 		-o -path './sys/*' -o -name __pycache__ -o -path './usr/bin/perl*' \
-		"${tests[@]}" \) -prune -o -print0 |
+		"${less[@]}" \) -prune -o -print0 |
 		cpio --quiet -0 -o -H newc) >"$2.tmp"
 	mv "$2.tmp" "$2"
 }
@@ -237,6 +241,15 @@ make_root()
 	debian "$2" extract "$arch" "$1" || return
 	finish_root "$2"
 	root_archive "$2" "${2%.tmp}.cpio"
+}
+
+# What programs in C want of it, which is half
+lean_archive()
+{
+	[ "$here/lean.cpio" -nt "$here/root.cpio" ] ||
+		root_archive "$here/root" "$here/lean.cpio" 'python3*' \
+			'libpython*' '*perl*' 'libsqlite3*' 'libdb-*' 'dpkg*' \
+			'vim*' locale localedef nginx share strace tcpdump
 }
 
 make_chroot()

@@ -6,9 +6,12 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,11 +122,26 @@ static void namespace_goes(void **state)
 	}
 }
 
+static int tcp_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_return_code(fd, errno);
+	return fd;
+}
+
 /* The far end of a link is a name that is free again */
 static void ip_netns_del(void **state)
 {
+	const struct sockaddr_in here = {
+		.sin_family = AF_INET,
+		.sin_port = htons(8080),
+		.sin_addr = { htonl(0x0a090001) },
+	};
+	int listener, far, inside, accepted;
 	struct host *h = *state;
 	struct conn c;
+	char byte;
 
 	rule(h, ON_FIN "--grace 10m");
 	client(&c, h, 0);
@@ -135,24 +153,28 @@ static void ip_netns_del(void **state)
 	    "ip netns exec gone iptables -t mangle -A INPUT -p tcp -j HALFRST "
 	    "--grace 10m");
 	/* a socket in there whose peer, out here, has closed its side */
-	run("python3 -c '\n"
-	    "import socket, time, subprocess, sys\n"
-	    "s = socket.create_server((\"10.9.0.1\", 8080))\n"
-	    "p = subprocess.Popen([\"ip\", \"netns\", \"exec\", \"gone\", "
-	    "sys.executable, \"-c\", "
-	    "\"import socket, struct, time\\n"
-	    "c = socket.create_connection((\\\"10.9.0.1\\\", 8080))\\n"
-	    "c.send(b\\\"b\\\")\\n"
-	    "c.recv(1)\\n"
-	    "time.sleep(25)\\n"
-	    "c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, "
-	    "struct.pack(\\\"ii\\\", 1, 0))\\n\"])\n"
-	    "a = s.accept()[0]\n"
-	    "a.recv(1)\n"
-	    "a.shutdown(socket.SHUT_WR)\n"
-	    "sys.exit(p.wait())'");
-	run("test $(ip netns exec gone awk '/^watching/ { print $2 }' "
-	    "/proc/net/xt_halfrst) = 1");
+	listener = tcp_socket();
+	assert_return_code(bind(listener, (void *)&here, sizeof(here)), errno);
+	assert_return_code(listen(listener, 1), errno);
+	far = open("/run/netns/gone", O_RDONLY | O_CLOEXEC);
+	assert_return_code(far, errno);
+	assert_return_code(setns(far, CLONE_NEWNET), errno);
+	inside = tcp_socket();
+	assert_return_code(setns(h->netns, CLONE_NEWNET), errno);
+	close(far);
+	assert_return_code(connect(inside, (void *)&here, sizeof(here)), errno);
+	accepted = accept(listener, NULL, NULL);
+	assert_return_code(accepted, errno);
+	assert_int_equal(send(inside, "b", 1, 0), 1);
+	assert_int_equal(recv(accepted, &byte, 1, 0), 1);
+	shutdown(accepted, SHUT_WR);
+	wait_for(!run_status("ip netns exec gone grep -qx 'watching 1' "
+			     "/proc/net/xt_halfrst"), AT_ONCE);
+	sleep_ms(AGE);
+	host_abort(h, inside);
+	run("ip netns exec gone grep -qx 'watching 1' /proc/net/xt_halfrst");
+	close(accepted);
+	close(listener);
 	run("ip netns del gone");
 	wait_for(run_status("ip link show pin0 >/dev/null 2>&1") != 0, AT_ONCE);
 }

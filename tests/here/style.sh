@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: sources are the same everywhere
+# last: checkpatch comes with a kernel's source
 #
 # What tools say about the sources. Runs on the host; prints TAP.
 set -eu
