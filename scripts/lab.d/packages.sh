@@ -14,6 +14,7 @@ socat strace tar tcpdump util-linux'
 named_sets='
 demo: openssl
 tls: gnutls-bin openssl
+node: nodejs
 web: curl ca-certificates
 trace: bpftrace
 bench: bpftool
@@ -249,7 +250,7 @@ lean_archive()
 	[ "$here/lean.cpio" -nt "$here/root.cpio" ] ||
 		root_archive "$here/root" "$here/lean.cpio" 'python3*' \
 			'libpython*' '*perl*' 'libsqlite3*' 'libdb-*' 'dpkg*' \
-			'vim*' locale localedef nginx share strace tcpdump
+			'vim*' 'libicu*' 'libX11*' locale localedef nginx share strace tcpdump
 }
 
 make_chroot()

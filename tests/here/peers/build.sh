@@ -146,6 +146,15 @@ libuv()
 	cp -R "$here/src/test/fixtures" "$here/install/test"
 }
 
+node()
+{
+	mkdir -p "$here/install/fixtures" &&
+	cp -R "$source"/test/{common,parallel} "$here/install" &&
+	cp -R "$source"/test/fixtures/keys "$source"/test/fixtures/*.{txt,js} \
+		"$here/install/fixtures" &&
+	find "$here/install/parallel" -type f ! -name 'test-net-*' -delete
+}
+
 nothing()
 {
 	:
@@ -189,6 +198,11 @@ libuv)
 	sourced libuv1
 	built "$version" libuv
 	is="libuv $version"
+	;;
+node)
+	sourced nodejs
+	built "$version" node
+	is="Node ${version%%+*}"
 	;;
 python|python_short)
 	# it comes with the guest

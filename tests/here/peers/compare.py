@@ -22,6 +22,9 @@ import glob
 import os
 import sys
 
+# Suites whose sockets are all closed one right behind the other
+ALL_CLOSED = ["tls"]
+
 LIST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected")
 
 
@@ -115,7 +118,7 @@ def counters(row, suite, folder, grace):
     if not total["fins"]:
         print("no rule has seen a FIN")
         return True
-    if grace == "0" and not total["resets"]:
+    if grace == "0" and not total["resets"] and suite not in ALL_CLOSED:
         print("nothing was reset")
         return True
     if grace != "0" and total["resets"]:

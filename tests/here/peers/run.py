@@ -7,6 +7,7 @@ run.py SUITE FOLDER RESULTS     FOLDER is what build.sh made; RESULTS gets a
                                 FAIL, skip or hang
 """
 
+import glob
 import os
 import re
 import select
@@ -291,11 +292,28 @@ def libuv(folder, results):
             results.add(*one)
 
 
+def node(folder, results):
+    # A test is a program, which may say in a comment what it wants node to
+    # be told. Those of pipes have no TCP in them.
+    for path in sorted(glob.glob(f"{folder}/parallel/test-net-*.js")):
+        with open(path, encoding="utf-8") as file:
+            told = re.search(r"^// Flags:(.*)", file.read(), re.M)
+        name = os.path.basename(path).removesuffix(".js")
+        if "pipe" in name:
+            continue
+        command = Command(["node", *(told[1].split() if told else []), path],
+                          folder)
+        skipped = any([line.startswith("1..0 # Skipped")
+                       for line in command.lines()])
+        results.add(name, "hang" if command.hung else "skip" if skipped
+                    else by_exit(command.status))
+
+
 def main():
     suite, folder, path = sys.argv[1:]
     {"selftests": selftests, "tls": tls, "mptcp": mptcp, "go": go,
      "python": python, "libevent": libevent,
-     "libuv": libuv}[suite](folder, Results(path))
+     "libuv": libuv, "node": node}[suite](folder, Results(path))
 
 
 main()

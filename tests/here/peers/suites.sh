@@ -39,6 +39,7 @@ passes()
 		name=python
 		options=(--icount --mem 2048)
 		;;
+	node)	set=(--root node) ;;
 	selftests|tls|mptcp) options=(--icount --mem 3072) ;;
 	esac
 	rm -rf "$out"
