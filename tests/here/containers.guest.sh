@@ -157,7 +157,9 @@ all_pods()
 		done
 	done
 	[ "$(nsenter -t "$pid" -n iptables -t mangle -S |
-		grep -c HALFRST)" = 4 ]
+		grep -c HALFRST)" = 4 ] &&
+	# which was among them
+	ip netns exec outside /usr/libexec/halfrst/rules stop
 }
 
 host_network()
