@@ -3,9 +3,10 @@
 # once: documents are the same everywhere
 #
 # The documents: links lead somewhere, nothing is said twice, README.md is
-# short, and commands work. A block of commands behind "<!-- guest -->" is run in
-# a guest, in a network namespace of its own with the user alice; one behind
-# "<!-- here -->" here, in a clean clone. Prints TAP.
+# short, and commands work. What is indented behind a line that ends with
+# "<!-- guest -->" is run in a guest, in a network namespace of its own with the
+# user alice and the module; "<!-- nft -->" is a ruleset that is loaded there;
+# "<!-- here -->" is run here, in a clean clone. Prints TAP.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -77,13 +78,13 @@ short()
 	wc -l README.md && [ "$(wc -l <README.md)" -le 250 ]
 }
 
-# blocks MARK: each as a file $tmp/MARK/N, the document's line on top
+# blocks MARK DIR: each as a file, the document's line on top
 blocks()
 {
-	mkdir -p "$tmp/$1" &&
-	awk -v mark="<!-- $1 -->" -v dir="$tmp/$1" '
+	mkdir -p "$2" &&
+	awk -v mark="<!-- $1 -->\$" -v dir="$2" '
 	FNR == 1	{ on = 0 }
-	$0 == mark	{ on = 1; n++; f = sprintf("%s/%02d", dir, n)
+	$0 ~ mark	{ on = 1; n++; f = sprintf("%s/%02d", dir, n)
 			  print "# " FILENAME ":" FNR >f; next }
 	on && /^ {4}# in /	{ on = 0 }
 	on && /^( {4}|$)/	{ print substr($0, 5) >f; next }
@@ -98,20 +99,26 @@ here()
 check 'every link leads somewhere' links
 check 'no sentence stands in two places' twice
 check 'README.md has 250 lines at most' short
-blocks here
+blocks here "$tmp/here"
 for block in "$tmp"/here/*; do
 	[ -e "$block" ] || continue
 	rm -rf "$tmp/clone"
 	check "$(sed -n '1s/^# //p' "$block"), in a clean clone" here "$block"
 done
 
-blocks guest
+blocks guest "$tmp/guest/sh"
+blocks nft "$tmp/guest/nft"
 [ -n "${ROW:-}" ] || scripts/lab build "$row"
 # shellcheck disable=SC2016 # expanded in the guest
 scripts/lab run "$row" --no-build --icount --limit 900 --with "$tmp/guest" \
 	--log "build/lab/log/$row.docs.log" -- bash -c '
-	for block in /halfrst/with/*; do
-		if unshare -n sh -c "ip link set lo up && exec bash -eux $block" \
+	modprobe xt_HALFRST
+	for block in /halfrst/with/*/*; do
+		case $block in
+		*/nft/*) run="nft -f" ;;
+		*)	run="bash -eux" ;;
+		esac
+		if unshare -n sh -c "ip link set lo up && exec $run $block" \
 			>/tmp/log 2>&1; then
 			echo "ok $(sed -n 1s/..//p "$block")"
 		else
@@ -119,7 +126,7 @@ scripts/lab run "$row" --no-build --icount --limit 900 --with "$tmp/guest" \
 			sed "s/^/# /" /tmp/log
 		fi
 	done' >"$tmp/said" 2>&1 || :
-for block in "$tmp"/guest/*; do
+for block in "$tmp"/guest/*/*; do
 	name=$(sed -n '1s/^# //p' "$block")
 	check "$name, in a guest" grep -qx "ok $name" "$tmp/said"
 done
