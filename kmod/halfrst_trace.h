@@ -8,7 +8,9 @@
 #if !defined(_HALFRST_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _HALFRST_TRACE_H
 
+#include <linux/jiffies.h>
 #include <linux/tracepoint.h>
+#include <net/tcp.h>
 
 #include "halfrst_socket.h"
 
@@ -66,9 +68,9 @@ TRACE_DEFINE_ENUM(HALFRST_BY_OWNER);
 
 DECLARE_EVENT_CLASS(halfrst_event,
 	TP_PROTO(const void *watch, const struct halfrst_name *name,
-		 u16 family, u32 uid, int reason, unsigned int msecs),
+		 u16 family, u32 uid, int reason, u32 since),
 
-	TP_ARGS(watch, name, family, uid, reason, msecs),
+	TP_ARGS(watch, name, family, uid, reason, since),
 
 	TP_STRUCT__entry(
 		__field(const void *,	watch)
@@ -86,7 +88,7 @@ DECLARE_EVENT_CLASS(halfrst_event,
 		__entry->watch = watch;
 		__entry->reason = reason;
 		__entry->uid = uid;
-		__entry->msecs = msecs;
+		__entry->msecs = jiffies_to_msecs(tcp_jiffies32 - since);
 		__entry->family = family;
 		__entry->sport = ntohs(name->local_port);
 		__entry->dport = ntohs(name->peer_port);
@@ -104,14 +106,14 @@ DECLARE_EVENT_CLASS(halfrst_event,
 #define HALFRST_EVENT(name_)						\
 DEFINE_EVENT(halfrst_event, name_,					\
 	TP_PROTO(const void *watch, const struct halfrst_name *name,	\
-		 u16 family, u32 uid, int reason, unsigned int msecs),	\
-	TP_ARGS(watch, name, family, uid, reason, msecs)		\
+		 u16 family, u32 uid, int reason, u32 since),		\
+	TP_ARGS(watch, name, family, uid, reason, since)		\
 )
 
 /* A FIN matched a rule: its socket is watched from now on */
 HALFRST_EVENT(halfrst_watch);
 
-/* The socket was reset, @msecs after the FIN */
+/* The socket was reset, @msecs after the FIN (@since, in jiffies) */
 HALFRST_EVENT(halfrst_reset);
 
 /* The socket is no longer watched and was not reset */

@@ -307,18 +307,17 @@ static void halfrst_tell(const struct halfrst_watch *w,
 {
 	u16 family = w->ipv6 ? AF_INET6 : AF_INET;
 	u32 uid = __kuid_val(w->uid);
-	unsigned int age = jiffies_to_msecs(tcp_jiffies32 - w->since);
 
 	switch (reason) {
 	case HALFRST_BY_FIN:
-		trace_halfrst_watch(w, &w->name, family, uid, reason, 0);
+		trace_halfrst_watch(w, &w->name, family, uid, reason, w->since);
 		break;
 	case HALFRST_BY_QUIET:
 	case HALFRST_BY_DEADLINE:
-		trace_halfrst_reset(w, &w->name, family, uid, reason, age);
+		trace_halfrst_reset(w, &w->name, family, uid, reason, w->since);
 		break;
 	default:
-		trace_halfrst_forget(w, &w->name, family, uid, reason, age);
+		trace_halfrst_forget(w, &w->name, family, uid, reason, w->since);
 	}
 }
 
@@ -468,6 +467,9 @@ static bool halfrst_watch_again(struct net *net,
 {
 	struct halfrst_watch *w;
 
+	/* As a rule: the first look is mostly the last */
+	if (!atomic_read(&halfrst_net(net)->watches.nelems))
+		return false;
 	do {
 		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
 				      halfrst_watch_params);
