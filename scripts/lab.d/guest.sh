@@ -83,7 +83,7 @@ cmd_run()
 {
 	local icount=0 smp=1 mem=1024 limit=300 out='' append='' kernel=''
 	local set='' fresh=1 shell=0 more=() log='' root=root port console
-	local with='' lean=0
+	local with='' lean=0 disks=() name disk
 	local rc=0 tmp qemu=() virt bad
 
 	[ $# -ge 1 ] || usage "run what?"
@@ -105,6 +105,7 @@ cmd_run()
 		--lean)		lean=1 ;;
 		--log)		log=$2; shift ;;
 		--with)		with=$2; shift ;;
+		--disk)		disks+=("$2"); shift ;;
 		--)		shift; break ;;
 		-*)		usage "run: no option $1" ;;
 		*)		break ;;
@@ -176,6 +177,16 @@ cmd_run()
 		-chardev "stdio,id=out,signal=off"
 		-drive "file=$tmp/disk,format=raw,if=none,id=d,cache=unsafe"
 		-device "virtio-blk-pci,drive=d,romfile=" "${more[@]}")
+	for disk in "${disks[@]}"; do
+		name=${disk%%=*} disk=${disk#*=}
+		if [ -d "$disk" ]; then
+			tar -cf "$tmp/$name.tar" -C "$disk" .
+			disk=$tmp/$name.tar
+			truncate -s %1M "$disk"	# of whole sectors
+		fi
+		qemu+=(-drive "file=$disk,format=raw,if=none,id=$name,readonly=on"
+			-device "virtio-blk-pci,drive=$name,serial=$name,romfile=")
+	done
 	if [ $shell = 1 ]; then
 		"${qemu[@]}" || rc=$?
 	else

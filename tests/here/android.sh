@@ -33,11 +33,11 @@ scripts/lab install binutils
 for arch in arm64 armhf; do
 	prog=$(scripts/android-iptables $arch 2>"$tmp/log") ||
 		fail "no static iptables for $arch"
-	mkdir "$tmp/$arch"
-	cp "$prog" "$tmp/$arch"
+	mkdir -p "$tmp/disk/$arch"
+	cp "$prog" "$tmp/disk/$arch"
 	for name in iptables iptables-save iptables-restore \
 		ip6tables ip6tables-save ip6tables-restore; do
-		ln -s xtables-legacy-multi "$tmp/$arch/$name"
+		ln -s xtables-legacy-multi "$tmp/disk/$arch/$name"
 	done
 	readelf -l "$prog" >"$tmp/log"
 	! grep -q INTERP "$tmp/log" || fail "$arch: not a static program"
@@ -68,9 +68,5 @@ for option in COMPAT NETFILTER_XTABLES_COMPAT; do
 		why_not="$release has no CONFIG_$option"
 done
 
-tar -cf "$tmp/disk" -C "$tmp" arm64 armhf
-truncate -s %1M "$tmp/disk"	# a disk has whole sectors
-scripts/lab run "$guest" --no-build --limit 1200 --qemu "\
--drive file=$tmp/disk,format=raw,if=none,id=android,readonly=on \
--device virtio-blk-pci,drive=android,serial=android,romfile=" \
+scripts/lab run "$guest" --no-build --limit 1200 --disk "android=$tmp/disk" \
 	-- ../here/android.guest.sh "$why_not"

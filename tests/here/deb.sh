@@ -158,10 +158,8 @@ guest()
 		--exclude=./var/lib/apt --exclude='*.a' --exclude=./dev .
 	truncate -s %1M "$root.tar"	# a disk has whole sectors
 	scripts/lab run "$row" "${fresh[@]}" --limit 900 --mem 2048 \
-		--kernel "$kernel" --qemu "\
--drive file=$root.tar,format=raw,if=none,id=root,readonly=on \
--device virtio-blk-pci,drive=root,serial=root,romfile=" -- ../here/deb.guest.sh \
-		>"$tmp/guest" 2>&1 || rc=$?
+		--kernel "$kernel" --disk "root=$root.tar" -- \
+		../here/deb.guest.sh >"$tmp/guest" 2>&1 || rc=$?
 	rm -f "$root.tar"
 	counted $rc "$tmp/guest" "$suite: "
 }

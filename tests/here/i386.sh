@@ -77,6 +77,5 @@ mkdir -p "$i386/run"
 tar -cf "$here/i386.tar" -C "$i386" --exclude='*.a' --exclude=./usr/include \
 	--exclude=./usr/share --exclude=./dev --exclude=./var .
 truncate -s %1M "$here/i386.tar"	# a disk has whole sectors
-scripts/lab run "$row" "${fresh[@]}" --limit 900 --qemu "\
--drive file=$here/i386.tar,format=raw,if=none,id=i386,readonly=on \
--device virtio-blk-pci,drive=i386,serial=i386,romfile=" -- ../here/i386.guest.sh
+scripts/lab run "$row" "${fresh[@]}" --limit 900 --disk "i386=$here/i386.tar" -- \
+	../here/i386.guest.sh

@@ -65,11 +65,8 @@ runs()
 	for t in "${tests[@]}"; do
 		options+=(-t "net/halfrst:test_$t")
 	done
-	tar -cf "$here/install.tar" -C "$here/install" . &&
-	truncate -s %1M "$here/install.tar" &&	# a disk has whole sectors
-	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 --qemu "\
--drive file=$here/install.tar,format=raw,if=none,id=tests,readonly=on \
--device virtio-blk-pci,drive=tests,serial=tests,romfile=" -- \
+	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
+		--disk "tests=$here/install" -- \
 		../here/kselftest.guest.sh "${options[@]}" >"$here/ktap"
 }
 

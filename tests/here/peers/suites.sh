@@ -43,12 +43,9 @@ passes()
 	selftests|tls|mptcp) options=(--icount --mem 3072) ;;
 	esac
 	rm -rf "$out"
-	tar -cf "$out.tar" -C "$here/install" . &&
-	truncate -s %1M "$out.tar" &&	# a disk has whole sectors
 	scripts/lab run "$row" "${set[@]}" "${options[@]}" --limit 7200 \
 		--out "$out" --log "build/lab/log/$row.peers-$suite.log" \
-		--qemu "-drive file=$out.tar,format=raw,if=none,id=peers,readonly=on \
--device virtio-blk-pci,drive=peers,serial=peers,romfile=" -- \
+		--disk "peers=$here/install" -- \
 		../here/peers/guest.sh "$name" "$@"
 }
 
