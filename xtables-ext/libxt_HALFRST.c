@@ -81,11 +81,16 @@ static const struct xt_option_entry halfrst_opts[] = {
  */
 static bool halfrst_opts_agree(void)
 {
-	struct option none = { NULL }, *seen;
+	struct option none = { NULL }, *seen, *opts = xt_params->opts;
 	unsigned int i, offset = 0;
 	bool agree = true;
 
+	/* It frees the options in use, with those of the rule's matches, unless
+	 * they are the program's own.
+	 */
+	xt_params->opts = xt_params->orig_opts;
 	seen = xtables_options_xfrm(&none, NULL, halfrst_opts, &offset);
+	xt_params->opts = opts;
 	if (!seen)
 		return false;
 	for (i = 0; agree && i <= O_DRY_RUN + 1; i++)

@@ -9,6 +9,7 @@ set -eu
 tmp=$(mktemp -d /tmp/i386.XXXXXX)
 . ../lib/tap.sh
 . ../lib/disk.sh
+export MALLOC_PERTURB_=90	# who reads what it has freed falls
 
 unpack()
 {

@@ -29,7 +29,7 @@ guest='
 	for backend in legacy nft; do
 		iptables-$backend -t mangle -S >/dev/null 2>&1 ||
 			{ echo "$backend has no tables"; continue; }
-		python3 iptables-test.py --host --$backend ./libxt_HALFRST.t
+		MALLOC_PERTURB_=90 python3 iptables-test.py --host --$backend ./libxt_HALFRST.t
 		echo "$backend status $?"
 		grep -v "^command:" /tmp/iptables-test.log | tail -n 20 |
 			sed "s/^/log: /"
