@@ -85,10 +85,8 @@ static bool halfrst_opts_agree(void)
 	unsigned int i, offset = 0;
 	bool agree = true;
 
-	/* It frees the options in use, with those of the rule's matches, unless
-	 * they are the program's own.
-	 */
-	xt_params->opts = xt_params->orig_opts;
+	/* It frees the options in use, with those of the rule's matches */
+	xt_params->opts = NULL;
 	seen = xtables_options_xfrm(&none, NULL, halfrst_opts, &offset);
 	xt_params->opts = opts;
 	if (!seen)
