@@ -26,7 +26,7 @@ prepare
 	echo '| suite | tests | without | grace 0 | grace 10m |'
 	echo '|---|---|---|---|---|'
 } >"$table"
-for name in ${PEERS:-selftests tls mptcp python go node libevent libuv}; do
+for name in ${PEERS:-selftests tls mptcp python go node libevent libuv late}; do
 	suite "$name"
 done
 echo "1..$n"

@@ -204,6 +204,11 @@ node)
 	built "$version" node
 	is="Node ${version%%+*}"
 	;;
+late)
+	mkdir -p "$here/install"
+	echo hello >"$here/install/hello"
+	is='a stopped socat and nc'
+	;;
 python|python_short)
 	# it comes with the guest
 	is=$(basename "$(readlink "build/lab/$row/root/usr/bin/python3")")

@@ -103,7 +103,7 @@ def ran(row, suite, folder, grace):
     ok = collections.Counter(without.values())["ok"]
     print(f"{len(without)} results without a rule ({ok} ok), "
           f"{len(with_rule)} with it")
-    return (ok < 10 or 2 * ok < len(without) or
+    return (ok < 4 or 2 * ok < len(without) or
             2 * len(with_rule) < len(without))
 
 

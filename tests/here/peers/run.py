@@ -14,6 +14,7 @@ import select
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -310,11 +311,50 @@ def node(folder, results):
                     else by_exit(command.status))
 
 
+# Servers that speak first, and how they hear nothing more from a client
+LATE = {
+    "socat": "socat TCP{family}-LISTEN:7,reuseaddr,fork SYSTEM:'echo hello'",
+    "nc": "nc -{family} -N -l 7",
+}
+
+
+def listens():
+    return subprocess.run(["ss", "-Hltn", "sport = :7"], capture_output=True,
+                          check=True).stdout
+
+
+def late(folder, results):
+    # Not a suite, but a server that everybody may have: it is stopped, and so
+    # its client, which has nothing to say, waits for 11 minutes in the queue
+    # of those that accept() has not seen.
+    for name, command in LATE.items():
+        for family, address in ("4", "127.0.0.1"), ("6", "::1"):
+            with open(f"{folder}/hello") as hello, subprocess.Popen(
+                    shlex.split(command.format(family=family)), stdin=hello,
+                    start_new_session=True) as server:
+                while not listens():
+                    time.sleep(0.1)
+                server.send_signal(signal.SIGSTOP)
+                with socket.create_connection((address, 7)) as client:
+                    client.shutdown(socket.SHUT_WR)
+                    time.sleep(11 * 60)
+                    server.send_signal(signal.SIGCONT)
+                    client.settimeout(QUIET)
+                    try:
+                        said = client.makefile("rb").read()
+                    except OSError as error:
+                        said = error
+                print(name, family, said, flush=True)
+                os.killpg(server.pid, signal.SIGKILL)
+                results.add(f"{name}, IPv{family}",
+                            "ok" if said == b"hello\n" else "FAIL")
+
+
 def main():
     suite, folder, path = sys.argv[1:]
     {"selftests": selftests, "tls": tls, "mptcp": mptcp, "go": go,
      "python": python, "libevent": libevent,
-     "libuv": libuv, "node": node}[suite](folder, Results(path))
+     "libuv": libuv, "node": node, "late": late}[suite](folder, Results(path))
 
 
 main()
