@@ -335,6 +335,7 @@ def late(folder, results):
                 while not listens():
                     time.sleep(0.1)
                 server.send_signal(signal.SIGSTOP)
+                os.waitpid(server.pid, os.WUNTRACED)
                 with socket.create_connection((address, 7)) as client:
                     client.shutdown(socket.SHUT_WR)
                     time.sleep(11 * 60)
