@@ -22,5 +22,6 @@ if [ -n "${HALFRST_LONG:-}" ]; then
 fi
 prepare
 suite python_short
+suite late
 echo "1..$n"
 [ $failed -eq 0 ]
