@@ -97,6 +97,11 @@ selftests()
 		mptcp/mptcp_connect.sh mptcp/mptcp_sockopt.sh; do
 		cp "$source/$tests/net/$f" "$here/install/$f" || return
 	done
+	# Of four hosts that connect to all of them one: it takes a quarter of
+	# half an hour
+	sed -i 's/^\(for sender in \$ns1\) \$ns2.*/\1; do/' \
+		"$here/install/mptcp/mptcp_connect.sh" &&
+	grep -qx 'for sender in .ns1; do' "$here/install/mptcp/mptcp_connect.sh"
 }
 
 go_tests()
