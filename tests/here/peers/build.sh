@@ -99,6 +99,7 @@ selftests()
 	done
 	# Of four hosts that connect to all of them one: it takes a quarter of
 	# half an hour
+	# shellcheck disable=SC2016 # the script's variable
 	sed -i 's/^\(for sender in \$ns1\) \$ns2.*/\1; do/' \
 		"$here/install/mptcp/mptcp_connect.sh" &&
 	grep -qx 'for sender in .ns1; do' "$here/install/mptcp/mptcp_connect.sh"
