@@ -333,7 +333,8 @@ helper_is_no_firewall()
 firewalld_helper()
 {
 	mkdir -p /etc/firewalld/helpers /etc/firewalld/services
-	echo '<helper module="nf_conntrack_halfrst"></helper>' \
+	echo '<helper module="nf_conntrack_halfrst">
+		<port protocol="tcp" port="8081"/></helper>' \
 		>/etc/firewalld/helpers/halfrst.xml
 	echo '<service><port protocol="tcp" port="8081"/>
 		<helper name="halfrst"/></service>' \
@@ -345,14 +346,14 @@ firewalld_helper()
 
 firewalld_is()
 {
-	[ "$(firewall-cmd --state 2>&1)" = "$1" ]
+	firewall-cmd --state 2>&1 | grep "$1"	# in colour
 }
 
-# It starts without that helper, and fails at its own reload
+# It loads nothing at all
 firewalld_is_no_firewall()
 {
-	firewalld_helper running && ! firewall-cmd --reload &&
-	until_true firewalld_is failed && ! nft list ruleset | grep 8081 &&
+	firewalld_helper failed && ! firewall-cmd --reload >/dev/null 2>&1 &&
+	firewalld_is failed && ! nft list ruleset | grep 8081 &&
 	systemctl stop firewalld && systemctl restart nftables && nft_firewall
 }
 
