@@ -160,6 +160,19 @@ start_again()
 	systemctl start halfrst && in_place && half_closed
 }
 
+# At any moment of a reload
+stop_in_a_reload()
+{
+	local i
+
+	for i in 0 1 2 3 4 5 6 7; do
+		systemctl start halfrst && in_place &&
+		systemctl --no-block reload halfrst && sleep 0.$i &&
+		systemctl stop halfrst && out || return
+	done
+	systemctl start halfrst && in_place
+}
+
 # Rules elsewhere keep the module, and that is said
 elsewhere()
 {
@@ -428,6 +441,7 @@ rules)
 	check 'rules.nft is loaded, reloaded, refused, taken out' nft_rules
 	kill "$server"
 	check 'rules elsewhere: stop says that the module stays' elsewhere
+	check 'stop while it reloads' stop_in_a_reload
 	;;
 firewalls)
 	systemctl is-system-running --wait || :
