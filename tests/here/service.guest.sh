@@ -184,10 +184,16 @@ elsewhere()
 	systemctl start halfrst && in_place
 }
 
+# Nothing more is about to happen to the service
+settled()
+{
+	[ -z "$(systemctl list-jobs --no-legend 'halfrst*')" ]
+}
+
 # flushed CMD...: a firewall's command; the rules come back, no watch ends
 flushed()
 {
-	"$@" && until_true in_place && watched
+	"$@" && until_true in_place && until_true settled && watched
 }
 
 nft_firewall()
