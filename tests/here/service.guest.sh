@@ -231,7 +231,8 @@ names_a_helper()
 		'tcp dport 8081 ct helper set "leak"'
 	systemctl reload nftables && nft_firewall &&
 	[ -e /sys/module/nf_conntrack_halfrst ] &&
-	until_true in_place && status 'WARNING: /etc/nftables.conf names HALFRST' &&
+	until_true in_place && until_true settled &&
+	status 'WARNING: /etc/nftables.conf names HALFRST' &&
 	nftables_conf '' '' && systemctl reload nftables
 }
 
