@@ -311,7 +311,7 @@ def node(folder, results):
                     else by_exit(command.status))
 
 
-# Servers that speak first, and how they hear nothing more from a client
+# Servers that speak first
 LATE = {
     "socat": "socat TCP{family}-LISTEN:7,reuseaddr,fork SYSTEM:'echo hello'",
     "nc": "nc -{family} -N -l 7",
