@@ -97,9 +97,9 @@ static void add_helper(const char *name)
 
 	run("printf 'table inet halfrst%d {\n"
 	    "ct helper h { type \"%s\" protocol tcp; }\n"
-	    "chain out { type filter hook output priority %d;\n"
+	    "chain output { type filter hook output priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
-	    "chain in { type filter hook input priority %d;\n"
+	    "chain input { type filter hook input priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
 	    "chain through { type filter hook forward priority %d;\n"
 	    "meta l4proto tcp ct helper set \"h\"; }\n"
