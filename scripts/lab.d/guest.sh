@@ -182,8 +182,8 @@ cmd_run()
 		if [ -d "$disk" ]; then
 			tar -cf "$tmp/$name.tar" -C "$disk" .
 			disk=$tmp/$name.tar
-			truncate -s %1M "$disk"	# of whole sectors
 		fi
+		truncate -s %1M "$disk"	# of whole sectors
 		qemu+=(-drive "file=$disk,format=raw,if=none,id=$name,readonly=on"
 			-device "virtio-blk-pci,drive=$name,serial=$name,romfile=")
 	done

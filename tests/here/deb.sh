@@ -156,7 +156,6 @@ guest()
 		--exclude=./usr/include --exclude=./usr/lib/udev \
 		--exclude='./usr/share/[dlm]*' --exclude=./var/cache \
 		--exclude=./var/lib/apt --exclude='*.a' --exclude=./dev .
-	truncate -s %1M "$root.tar"	# a disk has whole sectors
 	scripts/lab run "$row" "${fresh[@]}" --limit 900 --mem 2048 \
 		--kernel "$kernel" --disk "root=$root.tar" -- \
 		../here/deb.guest.sh >"$tmp/guest" 2>&1 || rc=$?

@@ -76,6 +76,5 @@ unshare -m sh -c 'mount --bind "$1/i386" "$1/chroot/mnt" &&
 mkdir -p "$i386/run"
 tar -cf "$here/i386.tar" -C "$i386" --exclude='*.a' --exclude=./usr/include \
 	--exclude=./usr/share --exclude=./dev --exclude=./var .
-truncate -s %1M "$here/i386.tar"	# a disk has whole sectors
 scripts/lab run "$row" "${fresh[@]}" --limit 900 --disk "i386=$here/i386.tar" -- \
 	../here/i386.guest.sh
