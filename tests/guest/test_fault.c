@@ -406,7 +406,7 @@ static void resets_only(void **state)
 	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), N);
 	assert_int_equal(tcp_counter("OutRsts"), sent);
 	no_faults();
-	wait_for(counter("resets") == N, 5000);
+	wait_for(counter("resets") == N, 60000);
 	assert_int_equal(crowd_in_state(&c, TCP_CLOSE), N);
 	assert_int_equal(tcp_counter("OutRsts"), sent + N);
 	for (int i = 0; i < N; i++) {
