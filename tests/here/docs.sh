@@ -6,7 +6,8 @@
 # short, and commands work. What is indented behind a line that ends with
 # "<!-- guest -->" is run in a guest, in a network namespace of its own with the
 # user alice and the module; "<!-- nft -->" is a ruleset that is loaded there;
-# "<!-- here -->" is run here, in a clean clone. Prints TAP.
+# "<!-- here -->" is run here, in a clean clone; "<!-- host -->" by service.sh.
+# Prints TAP.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -14,8 +15,7 @@ row=${ROW:-bookworm}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 . tests/lib/tap.sh
-
-readarray -t documents < <(git ls-files '*.md')
+. tests/lib/documents.sh
 
 links()
 {
@@ -76,19 +76,6 @@ twice()
 short()
 {
 	wc -l README.md && [ "$(wc -l <README.md)" -le 250 ]
-}
-
-# blocks MARK DIR: each as a file, the document's line on top
-blocks()
-{
-	mkdir -p "$2" &&
-	awk -v mark="<!-- $1 -->\$" -v dir="$2" '
-	FNR == 1	{ on = 0 }
-	$0 ~ mark	{ on = 1; n++; f = sprintf("%s/%02d", dir, n)
-			  print "# " FILENAME ":" FNR >f; next }
-	on && /^ {4}# in /	{ on = 0 }
-	on && /^( {4}|$)/	{ print substr($0, 5) >f; next }
-	{ on = 0 }' "${documents[@]}"
 }
 
 here()

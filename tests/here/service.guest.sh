@@ -415,6 +415,12 @@ purged()
 	! systemctl list-unit-files | grep halfrst | grep -v halfrst-test
 }
 
+# A block of commands, in this project's tree
+documented()
+{
+	(cd ../../with/tree && bash -eux "$1" </dev/null)
+}
+
 # What a chapter begins with
 prepared()
 {
@@ -449,6 +455,12 @@ rules)
 	kill "$server"
 	check 'rules elsewhere: stop says that the module stays' elsewhere
 	check 'stop while it reloads' stop_in_a_reload
+	;;
+documents)
+	systemctl is-system-running --wait || :
+	for block in "$PWD"/../../with/host/*; do
+		check "$(sed -n '1s/^# //p' "$block")" documented "$block"
+	done
 	;;
 firewalls)
 	systemctl is-system-running --wait || :

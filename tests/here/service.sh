@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: has a release of its own
-# slow: builds the packages and boots a whole Debian six times, 25 minutes
+# slow: builds the packages and boots a whole Debian seven times, 30 minutes
 #
 # halfrst.service on a Debian 12 that boots systemd, with the firewalls that
 # people have. Runs on the host; prints TAP.
@@ -17,6 +17,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 . tests/lib/tap.sh
 . tests/lib/debian.sh
+. tests/lib/documents.sh
 root=$roots/hosts.run
 disk=$roots/hosts.disk
 kernel=$root.kernel
@@ -43,6 +44,7 @@ clean_root()
 		--include=iptables,nftables,conntrack,iproute2,procps,kmod \
 		--include=python3-minimal,netcat-openbsd,ufw,firewalld,docker.io \
 		--include=podman,crun,netavark,aardvark-dns \
+		--include=make,gcc,pkg-config,libxtables-dev \
 		--customize-hook='chroot "$1" sh -euc "
 			apt-get install -y --no-install-recommends \
 				--download-only iptables-persistent \
@@ -145,13 +147,21 @@ makes_disk()
 	mke2fs -q -F -t ext4 -d "$root" "$disk"
 }
 
+# What documents tell somebody to do who has this tree on such a host
+as_documented()
+{
+	mkdir -p "$tmp/with/tree" &&
+	git archive HEAD | tar -x -C "$tmp/with/tree" &&
+	blocks host "$tmp/with/host"
+}
+
 # guest CHAPTER SCRIPT [DRIVE-OPTION]
 guest()
 {
 	local rc=0
 
 	scripts/lab run "$row" --no-build --limit 3600 --mem 2048 --smp 2 \
-		--kernel "$kernel" --qemu "\
+		--with "$tmp/with" --kernel "$kernel" --qemu "\
 -drive file=$disk,format=raw,if=none,id=root,cache=unsafe${3:+,$3} \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- \
 		"../here/$2" "$1" >"$tmp/guest" 2>&1 || rc=$?
@@ -178,7 +188,9 @@ check 'the packages, installed over them' installs build/deb
 check 'their module is the only one' one_version
 check 'the alert rules, says promtool' alerts
 check 'the system on a disk' makes_disk
+check 'the commands of the documents' as_documented
 guest rules service.guest.sh snapshot=on
+guest documents service.guest.sh snapshot=on
 guest firewalls service.guest.sh snapshot=on
 guest containers containers.guest.sh snapshot=on
 guest persistent service.guest.sh
