@@ -5,11 +5,12 @@
 #                         host, below build/peers/ROW; print the folder
 #
 # What runs in the guest is in SUITE/install there, what it is in SUITE/is.
+# Status 121: the source cannot be had.
 # Everything that is compiled is compiled beside the row's compiler, but Go's
 # tests, which are static.
 set -eu
 
-[ $# -eq 2 ] || { sed -n '4,9s/^# //p' "$0" >&2; exit 2; }
+[ $# -eq 2 ] || { sed -n '4,10s/^# //p' "$0" >&2; exit 2; }
 row=$1 suite=$2
 top=$(cd "$(dirname "$0")/../../.." && pwd)
 cd "$top"
@@ -166,10 +167,11 @@ nothing()
 	:
 }
 
-# sourced PACKAGE: sets source, and version without Debian's part of it
+# sourced PACKAGE: sets source, and version without Debian's part of it. A mirror
+# may lack what its index names.
 sourced()
 {
-	source=$(scripts/lib/fetch-source "$release" "$1") || exit
+	source=$(scripts/lib/fetch-source "$release" "$1") || exit 121
 	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$source/debian/changelog")
 	version=${version%-*}
 }

@@ -160,9 +160,10 @@ def selftests(folder, results, tests=SELFTESTS):
         command = Command([f"./{program}", *args], cwd, quiet=600)
         for line in command.lines():
             found = tap(line)
-            # a test's number of its own, its port, and how long it took
+            # not its number and how long it took, nor its port
             if found:
-                results.add(f"{test}: {found[0]}", found[1])
+                name = re.sub(r":[0-9]{5}\)", ")", found[0])
+                results.add(f"{test}: {name}", found[1])
         results.add(test, "hang" if command.hung else by_exit(command.status))
 
 
