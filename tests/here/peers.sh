@@ -5,8 +5,8 @@
 # Other people's tests as bystanders: without a rule, with a catch-all rule of
 # grace 10m and with one of grace 0. With 10m no test may change; those that
 # change with 0 are in tests/here/peers/expected. Runs on the host, boots guests;
-# prints TAP. Leaves a table, peers.md, beside its output. PEERS="python
-# libuv" runs these suites only.
+# prints TAP. Leaves a table, peers.md, beside its output, of all suites that have
+# run on the row, each with its date. PEERS="python libuv" runs these suites only.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -19,15 +19,19 @@ peers_modules=()	# all
 . tests/lib/tap.sh
 . tests/here/peers/suites.sh
 
+all='selftests tls mptcp python go node libevent libuv late'
 prepare
-{
-	echo "Linux $(cat "build/lab/$row/release"), $(date -I)"
-	echo
-	echo '| suite | tests | without | grace 0 | grace 10m |'
-	echo '|---|---|---|---|---|'
-} >"$table"
-for name in ${PEERS:-selftests tls mptcp python go node libevent libuv late}; do
+for name in ${PEERS:-$all}; do
 	suite "$name"
 done
+{
+	echo "Linux $(cat "build/lab/$row/release")"
+	echo
+	echo '| suite | date | tests | without | grace 0 | grace 10m |'
+	echo '|---|---|---|---|---|---|'
+	for name in $all; do
+		[ ! -e "$here/$name.line" ] || cat "$here/$name.line"
+	done
+} >"$table"
 echo "1..$n"
 [ $failed -eq 0 ]

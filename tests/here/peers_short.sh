@@ -9,7 +9,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 row=${ROW:-bookworm}
 here=$PWD/build/peers/$row/passes
-table=build/check/$row/peers_short.md
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2034 # for the file below

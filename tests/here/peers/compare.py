@@ -14,10 +14,11 @@ compare.py ROW SUITE FOLDER counters GRACE
 compare.py ROW SUITE FOLDER steady
         the tests that differ between passes without a rule
 compare.py ROW SUITE FOLDER row NAME
-        the suite's line of the README's table
+        the suite's line of a table, with today's date
 """
 
 import collections
+import datetime
 import glob
 import os
 import sys
@@ -142,14 +143,14 @@ def row(row, suite, folder, name):
     expected = Expected(row, suite, folder)
     without, = results(folder, "none")[:1]
     count = collections.Counter(without.values())
-    cells = [name, str(len(without)),
+    cells = [name, datetime.date.today().isoformat(), str(len(without)),
              f"{count['ok']} ok, {len(without) - count['ok'] - count['skip']} "
              f"not, {count['skip']} skipped"]
     for grace in "0", "10m":
         found = changed(row, suite, folder, grace, expected)
         cells.append(f"{len(found)} differ" if found else "the same")
     if expected.unsteady:
-        cells[2] += f", {len(expected.unsteady)} of them unsteady"
+        cells[3] += f", {len(expected.unsteady)} of them unsteady"
     print(f"| {' | '.join(cells)} |")
 
 

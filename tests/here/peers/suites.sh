@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # Other people's tests as bystanders. To be sourced, after tests/lib/tap.sh, by a
-# test of here/ that has $row, $here (a folder), $table (a file) and peers_modules
-# (those of Python's modules that are wanted, or none for all).
+# test of here/ that has $row, $here (a folder) and peers_modules (those of Python's
+# modules that are wanted, or none for all).
 # shellcheck disable=SC2034,SC2154 # shared with who sources it
 
 # prepare: builds the row; ends with a skip if it is not for these tests
@@ -20,7 +20,7 @@ prepare()
 	esac
 	[ -z "$why" ] || skip_all "$why"
 	[ -n "${ROW:-}" ] || scripts/lab build "$row"
-	mkdir -p "$here" "$(dirname "$table")"
+	mkdir -p "$here"
 }
 
 # passes SUITE FOLDER PASS...: a guest that runs them, what it leaves in FOLDER
@@ -63,7 +63,7 @@ steady()
 	python3 tests/here/peers/compare.py "$row" "$1" "$here/$1.again" steady
 }
 
-# suite SUITE: three passes, compared
+# suite SUITE: three passes, compared; SUITE.line is for a table
 suite()
 {
 	local suite=$1 before rc=0
@@ -90,5 +90,5 @@ suite()
 	if [ "$failed" -ne "$before" ]; then
 		check "$suite without a rule: no test changes" steady "$suite"
 	fi
-	compared "$suite" row "$(cat "$here/$suite.is")" >>"$table"
+	compared "$suite" row "$(cat "$here/$suite.is")" >"$here/$suite.line"
 }
