@@ -49,7 +49,12 @@ pod()
 {
 	"$2" run -d --name "$1" "${@:3}" box python3 -u /server &&
 	pid=$("$2" inspect -f '{{.State.Pid}}' "$1") &&
-	until_true nsenter -t "$pid" -n ss -Hltn '( sport = :8080 )'
+	until_true listens
+}
+
+listens()
+{
+	nsenter -t "$pid" -n ss -Hltn '( sport = :8080 )' | grep -q .
 }
 
 address()
