@@ -193,7 +193,8 @@ for chapter in ${CHAPTERS:-rules documents firewalls containers \
 		persistent reboot missing}; do
 	case $chapter in
 	containers)	guest containers containers.guest.sh snapshot=on ;;
-	rules|documents|firewalls) guest $chapter service.guest.sh snapshot=on ;;
+	rules|documents|firewalls) guest "$chapter" service.guest.sh \
+			snapshot=on ;;
 	*)		guest "$chapter" service.guest.sh ;;
 	esac
 done
