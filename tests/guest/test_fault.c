@@ -392,6 +392,8 @@ static void resets_only(void **state)
 	crowd_open(&c, IPV6, N, sizeof(bytes));
 	crowd_server_dies(&c);
 	wait_for(counter("watching") == N, 60000);
+	/* A server without memory for its TIME_WAIT would answer with RST */
+	wait_for(!crowd_repeats_fin(), 60000);
 	sent = tcp_counter("OutRsts");
 	faults(SLAB, 100);
 	set(SLAB "/times", "1000000");
