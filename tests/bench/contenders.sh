@@ -19,7 +19,8 @@ iterator=/run/bpf/close_wait
 #	owner		HALFRST --uid-owner
 #	grace		HALFRST --grace 60s
 #	tracked		nftables: conntrack follows every connection
-#	helper		the same, and gives it the helper
+#	tracked-halfrst	and the recommended rule on top, by $front_end
+#	helper		tracked, and gives it the helper
 #	sane		a helper of conntrack's own, for another protocol
 #	chain		the five rules of the write-up
 #	ss		ss -K each second
@@ -42,6 +43,7 @@ in_place()
 	owner)		what="$fin -j HALFRST --uid-owner 0" ;;
 	grace)		what="$fin -j HALFRST --grace 60s" ;;
 	tracked)	followed counter "$@"; return ;;
+	tracked-halfrst) followed counter "$@" && what="$fin -j HALFRST" ;;
 	helper)		followed 'ct helper set "idle"' "$@"; return ;;
 	sane)		helper=sane followed 'ct helper set "idle"' "$@"; return ;;
 	chain)		chain "$@"; return ;;

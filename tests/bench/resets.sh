@@ -100,6 +100,7 @@ for front_end in iptables-legacy iptables-nft; do
 	measure floor-rule-alert rule -r -a "$n"
 	measure halfrst-alert halfrst -a "$n"
 	measure owner owner "$n"
+	measure tracked-halfrst tracked-halfrst "$n"
 	measure chain chain "$n"
 	measure ss ss 5
 	measure nothing nothing -w 1000 2
