@@ -202,19 +202,9 @@ void crowd_close(struct crowd *c)
 	c->n = 0;
 }
 
-/* Three times, because at the very moment when it repeats a FIN a socket has no
- * timer.
- */
 bool crowd_repeats_fin(void)
 {
-	for (int i = 0; i < 3; i++) {
-		if (i)
-			sleep_ms(100);
-		if (!run_status("ss -Htno state fin-wait-1 | "
-				"grep -Eq 'timer:.(on|persist)'"))
-			return true;
-	}
-	return false;
+	return !run_status("ss -Htno state fin-wait-1 | grep -Eq 'timer:.(on|persist)'");
 }
 
 int crowd_in_state(const struct crowd *c, int state)
