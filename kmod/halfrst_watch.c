@@ -284,9 +284,7 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	return halfrst_again(w, now, due);
 }
 
-/*
- * The watch.  Its lock is held by the caller.
- */
+/* From here on it is about the watch, whose lock the caller holds. */
 
 /* Sleep until the look that is due.  A timer is late by up to an eighth of its
  * time, and brings many together in one softirq that is long enough to hold up
