@@ -448,7 +448,7 @@ static void md5_signed_later(void **state)
 		print_message("# no TCP_MD5SIG: %s\n", strerror(errno));
 		skip();
 	}
-	wait_for(counter("exempt") == 1, 5000);
+	wait_for(counter("exempt") == 1, 60000);
 	stays_half_closed(p.client);
 	expect_counter("resets", 0);
 	pair_close(&p);

@@ -179,7 +179,7 @@ static bool unloaded(void)
 /* nft's rules are freed, and let go of the module, a little later */
 static void unload(void)
 {
-	wait_for(referred_to(0), 5000);
+	wait_for(referred_to(0), 60000);
 	if (syscall(SYS_delete_module, "xt_HALFRST", O_NONBLOCK))
 		peer_fail(NULL, "rmmod: %s", strerror(errno));
 	assert_true(unloaded());
@@ -324,7 +324,7 @@ static void rounds(void (*leave)(struct place *p), const char *restore)
 			if (!unloaded()) {
 				watches_end();
 				change(&p, "-F INPUT");
-				wait_for(referred_to(0), 5000);
+				wait_for(referred_to(0), 60000);
 			}
 			nothing_left(inside);
 		}
@@ -363,14 +363,14 @@ static void unload_under_sockets(struct place *p)
 
 	traffic_stops(p);
 	change(p, "-F INPUT");
-	wait_for(referred_to(0), 5000);
+	wait_for(referred_to(0), 60000);
 	change(p, APPEND "--grace 1h");
 	assert_true(referred_to(1));
 	crowd_open(&c, p->host.kind, 20, 0);
 	crowd_server_dies(&c);
-	wait_for(crowd_in_state(&c, TCP_CLOSE_WAIT) == 20, 5000);
+	wait_for(crowd_in_state(&c, TCP_CLOSE_WAIT) == 20, 60000);
 	/* the look comes behind TCP, on another CPU */
-	wait_for(counter("watching") >= 20, 5000);
+	wait_for(counter("watching") >= 20, 60000);
 	change(p, "-F INPUT");
 	unload();
 	assert_int_equal(crowd_in_state(&c, TCP_CLOSE_WAIT), 20);
@@ -387,7 +387,7 @@ static void module_goes_sockets_stay(void **state)
 static void delete_rule(struct place *p)
 {
 	change(p, "-D INPUT 1");
-	wait_for(referred_to(0), 5000);
+	wait_for(referred_to(0), 60000);
 }
 
 static void rule_is_deleted(void **state)
@@ -415,7 +415,7 @@ static void replace_table(struct place *p)
 	for (int i = 0; i < 3; i++) {
 		change(p, APPEND "--grace %ums\n" APPEND,
 		       1 + chance(&seed) % 1000);
-		wait_for(referred_to(2), 5000);
+		wait_for(referred_to(2), 60000);
 	}
 }
 
@@ -466,7 +466,7 @@ static void namespaces(bool sockets_stay)
 			traffic_stops(&p);
 		}
 		nothing_left(before);
-		wait_for(referred_to(0), 5000);
+		wait_for(referred_to(0), 60000);
 	}
 }
 

@@ -176,7 +176,7 @@ static void held_open(struct held *s, enum how how, int holders,
 		if (bytes)
 			assert_int_equal(send(h->peer, data, bytes, 0), bytes);
 		wait_for(app_unread(&(struct conn){ .fd = h->fd }) == bytes,
-			 1000);
+			 10000);
 		assert_int_equal(pthread_create(&h->thread, NULL, hold, h), 0);
 	}
 	fault_wait(&s->fault, holders);
@@ -192,7 +192,7 @@ static void others_are_reset(struct held *s)
 {
 	for (int i = 0; i < OTHERS; i++)
 		close(s->peer[i]);
-	wait_for(counter("resets") == OTHERS, 1000);
+	wait_for(counter("resets") == OTHERS, 10000);
 	for (int i = 0; i < OTHERS; i++)
 		assert_int_equal(socket_state(s->app[i]), TCP_CLOSE);
 	/* and the locks were held all the time */
@@ -288,7 +288,7 @@ static void module_goes(void **state)
 	held_open(&s, BY_OPTION, HOLDERS, ON_FIN, 0);
 	others_are_reset(&s);
 	link_rule(&s.link, "-t mangle -F INPUT");
-	wait_for(referred_to(0), 5000);
+	wait_for(referred_to(0), 60000);
 	assert_int_equal(pthread_create(&thread, NULL, unload, &result), 0);
 	/* or never: the locks are held until we let go */
 	at_once = wait_until(result >= 0, 60000);
