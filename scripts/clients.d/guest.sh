@@ -302,6 +302,7 @@ experiment()
 {
 	local case rule client server protocol rules
 
+	echo "$1" >"$out/rules"
 	IFS=, read -r -a rules <<< "$1"
 	shift
 	modprobe -a veth sch_netem xt_HALFRST

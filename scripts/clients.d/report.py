@@ -5,8 +5,8 @@
 Reads DIRECTORY/CLIENT.SERVER.PROTOCOL.RULE.* and writes there rows.tsv (a
 line for each client, server, protocol and method, a pair of columns for each
 figure: without, with HALFRST), table.md and table.txt; prints the latter.
-Where there are several rules, each with its error, errors.txt and errors.tsv
-have the errors that are shown with each."""
+Of several rules, DIRECTORY/rules, that is the first one; errors.txt and
+errors.tsv have the errors that are shown with each."""
 
 import os
 import statistics
@@ -29,7 +29,7 @@ CLIENTS = {
     "psycopg2": "psycopg2", "redis": "redis-py", "pymysql": "PyMySQL",
     "mysqldb": "MariaDB Connector/C", "pymemcache": "pymemcache",
     "pylibmc": "pylibmc", "rsyslog": "rsyslog",
-    "logging": "Python's SysLogHandler"}
+    "logging": "Python's SocketHandler"}
 SERVERS = {
     "nginx": "nginx", "haproxy": "HAProxy", "lighttpd": "lighttpd",
     "mute": "no close_notify", "pgrestart": "PostgreSQL restarts",
@@ -37,13 +37,11 @@ SERVERS = {
     "mariadb": "MariaDB", "memcached": "memcached", "sink": "a log server"}
 PROTOCOLS = {"http": "", "data": "", "tls12": ", TLS 1.2",
              "tls13": ", TLS 1.3", "h2": ", HTTP/2"}
-RULES = ("default", "epipe", "econnreset", "econnaborted", "etimedout")
 AGAIN = "again: "
 
-# A connection that the server closed first, from there on
+# A connection that the server closed first, from there on. void: segments with
+# data for a server that reads nothing any more, but for the client's own alert
 Dead = namedtuple("Dead", "at packets bytes void life")
-
-NEVER = Dead(0, 0, 0, 0, 0)
 
 FIGURES = ("lost", "shown", "silent", "twice", "void", "packets", "bytes",
            "ms", "life")
@@ -103,7 +101,8 @@ def dead(base):
         rest = packets[first + 1:]
         found.append(Dead(packets[first].time, len(rest),
                           sum(p.bytes for p in rest),
-                          sum(p.out and p.data > 0 for p in rest), gone))
+                          sum(p.out and p.data > 0 and not p.alert
+                              for p in rest), gone))
     return sorted(found)
 
 
@@ -127,17 +126,18 @@ class Case:
         if not len(requests) - 1 - lost <= len(closed) <= len(requests):
             sys.exit(f"{base}: {len(requests)} requests, but "
                      f"{len(closed)} connections that the server closed")
-        closed += [NEVER] * lost
+        closed += [None] * lost
         self.methods = defaultdict(lambda: defaultdict(list))
         for (n, method, ms, *errors), d in zip(requests[1:], closed):
             figures = self.methods[method]
             shown = [e for e in errors if not e.startswith(AGAIN)]
             silent = not served[n] and len(errors) < 3
-            for name, value in (("lost", len(errors)), ("shown", len(shown)),
-                                ("silent", silent),
-                                ("twice", served[n] > 1), ("void", d.void),
-                                ("packets", d.packets), ("bytes", d.bytes),
-                                ("ms", float(ms)), ("life", d.life)):
+            values = {"lost": len(errors), "shown": len(shown),
+                      "silent": silent, "twice": served[n] > 1,
+                      "ms": float(ms)}
+            if d:
+                values |= d._asdict()
+            for name, value in values.items():
                 figures[name].append(value)
             figures["errors"] += [e.removeprefix(AGAIN) for e in errors]
         self.resets = 0
@@ -146,11 +146,12 @@ class Case:
                 self.resets = int(dict(map(str.split, f))["resets"])
 
     def figure(self, method, name):
-        """Of all rounds: sums of what went wrong, medians of the others"""
+        """Of all rounds: sums of what went wrong, medians of the others (those of
+        dead connections where there was one)"""
         values = self.methods[method][name]
         if name in SUMS:
             return sum(values)
-        return statistics.median(values)
+        return statistics.median(values or [0])
 
     def errors(self, method):
         return "; ".join(sorted(set(self.methods[method]["errors"]))) or "-"
@@ -176,19 +177,17 @@ class Row:
 
 
 def rows(where):
-    """All rows, and the rules that they have beside "none\""""
+    """All rows"""
     found = defaultdict(dict)
     for name in os.listdir(where):
         if name.endswith(".client"):
             *case, rule, _ = name.split(".")
             found[tuple(case)][rule] = Case(f"{where}/{name[:-7]}")
     orders = [list(CLIENTS), list(SERVERS), list(PROTOCOLS)]
-    lines = [Row(name, method, found[name])
-             for name in sorted(found, key=lambda name: [
-                 order.index(word) for order, word in zip(orders, name)])
-             for method in found[name]["none"].methods]
-    rules = {rule for cases in found.values() for rule in cases}
-    return lines, [rule for rule in RULES if rule in rules]
+    return [Row(name, method, found[name])
+            for name in sorted(found, key=lambda name: [
+                order.index(word) for order, word in zip(orders, name)])
+            for method in found[name]["none"].methods]
 
 
 HEADER = ("client", "server", "request", "errors shown", "handled as "
@@ -258,7 +257,9 @@ def write(path, *lines):
 
 def main():
     where = sys.argv[1]
-    found, rules = rows(where)
+    found = rows(where)
+    with open(f"{where}/rules") as f:
+        rules = f.read().strip().split(",")
     first = rules[0]
     write(f"{where}/rows.tsv", *("\t".join(tsv(row, first)) for row in found))
     lines = [HEADER, *([*row.title(), *cells(row, first)] for row in found)]
