@@ -292,8 +292,8 @@ check 'each of them was reset' test "$(value resets)" -gt 170
 check 'but their descriptors stay' test "$(descriptors)" -gt 170
 gone
 
-# queues FIELD: the different lengths of the queues in CLOSE_WAIT, 1 being
-# Recv-Q, 2 Send-Q
+# queues FIELD: the different lengths of the queues in CLOSE_WAIT, the least
+# first; 1 is Recv-Q, 2 Send-Q
 queues()
 {
 	ip netns exec back ss -tnH state close-wait |
@@ -341,7 +341,8 @@ keep answers '--grace 5s'
 sleep 20
 check 'answers: none is reset while its answer is on its way' \
 	all_in_close_wait
-check 'answers: Send-Q says so' test "$(queues 2)" -gt 0
+read -r least _ <<< "$(queues 2)"
+check 'answers: Send-Q says so' test "$least" -gt 0
 wait "$users" || :
 cp "$tmp/users" "$tmp/run"
 check 'answers: no answer was cut' grep -qx 'whole 50' "$tmp/users"
