@@ -16,6 +16,7 @@
 
 #include "host.h"
 #include "rules.h"
+#include "segment.h"
 
 typedef void scenario(struct host *h, struct conn *c);
 
@@ -165,13 +166,24 @@ static void app_closes_after(struct host *h, struct conn *c)
 	peer_expect(c, "R 2:2(0)");
 }
 
+/* Before the next tick, at which TCP would acknowledge the FIN: a slow kernel
+ * may need several tries.
+ */
 static void app_closes_at_once(struct host *h, struct conn *c)
 {
-	client(c, h, 0);
-	peer_send(c, "F. 1:1(0) ack 1");
-	host_close(h, c->fd);
-	peer_expect(c, "F. 1:1(0) ack 2");
-	peer_send(c, ". 2:2(0) ack 2");
+	const struct segment *g;
+	uint8_t flags = ACK;
+
+	for (int i = 0; i < 50 && flags == ACK; i++) {
+		client(c, h, 0);
+		peer_send(c, "F. 1:1(0) ack 1");
+		host_close(h, c->fd);
+		g = peer_next(c, PEER_PATIENCE);
+		assert_non_null(g);
+		flags = g->flags;
+		peer_send(c, ". 2:2(0) ack 2");
+	}
+	assert_int_equal(flags, FIN | ACK);
 }
 
 static void response_after_fin(struct host *h, struct conn *c)
@@ -360,7 +372,8 @@ static void repair_mode_later(void **state)
 
 /*
  * MPTCP over loopback: the peer is the kernel itself.  A subflow's FIN is
- * none of the target's business, and both ends stay as they are.
+ * none of the target's business, and both ends stay as they are.  MPTCP may
+ * have closed the subflow before the first look.
  */
 static void mptcp(void **state)
 {
@@ -400,8 +413,8 @@ static void mptcp(void **state)
 	expect_counter("resets", 0);
 	assert_true(counter("fins") > 0);
 	assert_int_equal(counter("fins"),
-			 counter("exempt") + counter("wrong_state") +
-			 counter("no_socket"));
+			 counter("exempt") + counter("closed") +
+			 counter("wrong_state") + counter("no_socket"));
 }
 
 /* An MPTCP socket whose peer knows TCP only is still MPTCP's */
