@@ -475,6 +475,15 @@ static bool halfrst_watch_again(struct net *net,
 	return w;
 }
 
+/* Asked before a watch is made, and again before it goes into the table: many
+ * may be on their way to their first look.
+ */
+static bool halfrst_full(const struct net *net)
+{
+	return atomic_read(&halfrst_net(net)->watches.nelems) >=
+	       READ_ONCE(max_watches);
+}
+
 /* The first look has not been the last: into the table, and sleep.  Returns
  * false if the watch cannot live on.
  */
@@ -483,6 +492,10 @@ static bool halfrst_watch_on(struct halfrst_watch *w, const struct sock *sk)
 	struct net *net = w->net;
 	int err;
 
+	if (halfrst_full(net)) {
+		halfrst_count(net, HALFRST_FULL);
+		return false;
+	}
 	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon and @sk */
 	do {
 		/* From the table on a FIN may come in between */
@@ -611,8 +624,7 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 {
 	struct halfrst_watch *w;
 
-	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
-	    READ_ONCE(max_watches))
+	if (halfrst_full(net))
 		return HALFRST_FULL;
 	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
 	if (!w)
