@@ -44,7 +44,7 @@ static bool rps_warns(void)
 
 	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
 		return false;
-	return strstr(u.version, "PREEMPT_RT") &&
+	return preempt_rt() &&
 	       (major < 6 || (major == 6 && minor < 10));
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -23,6 +24,13 @@ long number_in(const char *path)
 		value = -1;
 	fclose(f);
 	return value;
+}
+
+bool preempt_rt(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && strstr(u.version, "PREEMPT_RT");
 }
 
 bool built_in(void)

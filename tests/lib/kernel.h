@@ -23,6 +23,9 @@ long tcp_counter(const char *name);
 /* A number out of a file, -1 if it is not there */
 long number_in(const char *path);
 
+/* Does this kernel preempt everything (PREEMPT_RT)? */
+bool preempt_rt(void);
+
 /* Is HALFRST part of the kernel, so that it never goes? */
 bool built_in(void);
 
