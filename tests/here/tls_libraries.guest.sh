@@ -60,14 +60,14 @@ class OpenSSL:
     def read(self):
         try:
             return self.tls.recv(100).decode() or "close_notify"
-        except ssl.SSLError:
-            return "ragged"
+        except (ssl.SSLError, ConnectionResetError):
+            return "ragged"     # since 3.5 it has written an alert about it
 
     def write(self):
         try:
             return str(self.tls.send(b"question"))
-        except OSError as e:
-            return type(e).__name__
+        except OSError:
+            return "fails"
 
 
 class GnuTLS:
@@ -103,8 +103,8 @@ class GnuTLS:
         return buffer.raw[:n].decode() or "close_notify"
 
     def write(self):
-        return str(self.lib.gnutls_record_send(self.session, b"question",
-                                               8))
+        n = self.lib.gnutls_record_send(self.session, b"question", 8)
+        return "fails" if n < 0 else str(n)
 
 
 def state(sock):
@@ -140,9 +140,6 @@ says()
 	[ "$got" = "$1" ]
 }
 
-# What they say to a write that gets ECONNRESET, once they have read close_notify:
-# that again, and "premature termination"
-declare -A failed_write=([openssl]=SSLZeroReturnError [gnutls]=-110)
 for library in openssl gnutls; do
 	for version in 1.2 1.3; do
 		name="$library, TLS $version"
@@ -151,7 +148,7 @@ for library in openssl gnutls; do
 			"$library" "$version" close_notify
 		iptables -t mangle -A INPUT -p tcp --sport 443 -j HALFRST
 		check "$name: reset, close_notify is read, the write fails" \
-			says "answer CLOSE close_notify ${failed_write[$library]}" \
+			says 'answer CLOSE close_notify fails' \
 			"$library" "$version" close_notify
 		check "$name: reset, without close_notify: no clean end" \
 			says 'answer CLOSE ragged' \
