@@ -113,7 +113,9 @@ static void halfrst_help(void)
 "TIME is an integer with a unit, ms, s, m or h; at most 168h.\n");
 }
 
-/* For each rule that comes in words.  Those that are there can be listed. */
+/* For each rule that comes in words; those that are there are listed without.
+ * But iptables-nft, since 1.8.10, prepares each of these as well.
+ */
 static void halfrst_init(struct xt_entry_target *target)
 {
 	struct xt_halfrst_info *info = (void *)target->data;
