@@ -180,6 +180,8 @@ static void app_closes_at_once(struct host *h, struct conn *c)
 		host_close(h, c->fd);
 		g = peer_next(c, PEER_PATIENCE);
 		assert_non_null(g);
+		assert_int_equal(g->seq, c->irs + 1);
+		assert_int_equal(g->ack, c->iss + 2);
 		flags = g->flags;
 		peer_send(c, ". 2:2(0) ack 2");
 	}

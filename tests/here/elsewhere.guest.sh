@@ -23,12 +23,25 @@ listed()
 		"-A INPUT -p tcp $options" ]
 }
 
-# listed_or_said NAME
+# iptables-nft since 1.8.10 prepares the extension for what it lists, too
+prepares()
+{
+	local version
+
+	version=$("$ipt" -V | sed 's/.* v\([0-9.]*\).*/\1/')
+	[[ $ipt = *nft ]] &&
+	printf '%s\n' 1.8.10 "$version" | sort -CV
+}
+
+# listed_or_said NAME: the former, but for those
 listed_or_said()
 {
-	listed "$1" 2>"$tmp/said" && return
+	local rc=0
+
+	listed "$1" 2>"$tmp/said" || rc=$?
 	cat "$tmp/said"
-	[[ $ipt = *nft ]] &&
+	prepares || return $rc
+	[ $rc -ne 0 ] &&
 	grep -q 'headers of another version of iptables' "$tmp/said"
 }
 
