@@ -104,7 +104,6 @@ static bool write_answer(int fd, enum way way, int file, size_t size)
 	void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
 	int pipes[2], on = 1;
 	off_t at = 0;
-	ssize_t n;
 
 	switch (way) {
 	case SEND:
@@ -115,23 +114,18 @@ static bool write_answer(int fd, enum way way, int file, size_t size)
 				return false;
 		return true;
 	case SPLICE:
-		if (pipe(pipes))
+		/* All of it in one pipe: between two calls nobody could tell
+		 * that more is to come.
+		 */
+		if (pipe(pipes) ||
+		    fcntl(pipes[1], F_SETPIPE_SZ, size) < (int)size)
 			return false;
-		while ((size_t)at < size) {
-			n = splice(file, &at, pipes[1], NULL, 65536,
-				   SPLICE_F_MORE);
-			if (n <= 0)
+		while ((size_t)at < size)
+			if (splice(file, &at, pipes[1], NULL, size - at,
+				   SPLICE_F_MORE) <= 0)
 				return false;
-			while (n) {
-				ssize_t done = splice(pipes[0], NULL, fd, NULL,
-						      n, SPLICE_F_MORE);
-
-				if (done <= 0)
-					return false;
-				n -= done;
-			}
-		}
-		return true;
+		return splice(pipes[0], NULL, fd, NULL, size, 0) ==
+		       (ssize_t)size;
 	case ZEROCOPY:
 		if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)))
 			return false;
