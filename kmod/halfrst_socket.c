@@ -196,6 +196,26 @@ bool halfrst_layered(const struct sock *sk)
 }
 
 /**
+ * halfrst_unfinished - is there more to come behind the last write?
+ * @sk: a full socket
+ *
+ * Between two pages of sendfile() or splice() a process is not blocked in a
+ * write, and may lose its CPU there.  TCP_CORK says that more is to come; and TCP
+ * marks the end of a write as pushed, but neither what MSG_MORE or these two
+ * wrote, nor a part.  It does when it sends the last part for want of more,
+ * after 200 ms or half a window: then nothing tells.
+ *
+ * Context: locked.
+ * Return: true if there is, as far as TCP knows.
+ */
+bool halfrst_unfinished(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return tp->pushed_seq != tp->write_seq || tp->nonagle & TCP_NAGLE_CORK;
+}
+
+/**
  * halfrst_pending - does anything speak against a reset now?
  * @sk: a socket in CLOSE_WAIT that was accepted
  * @grace: 0 if the application may be about to do something

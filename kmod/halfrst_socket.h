@@ -36,6 +36,7 @@ bool halfrst_exempt(struct sock *sk);
 int halfrst_owner(struct sock *sk, const struct net *net,
 		  const struct xt_halfrst_info *info);
 bool halfrst_layered(const struct sock *sk);
+bool halfrst_unfinished(const struct sock *sk);
 bool halfrst_pending(struct sock *sk, u32 grace);
 
 #endif /* _HALFRST_SOCKET_H */

@@ -51,7 +51,7 @@
 #define FIRST_STEP	msecs_to_jiffies(10)
 #define LONGEST_STEP	(60 * HZ)
 #define FIN_TIMEOUT	(60 * HZ)	/* for a FIN to take effect */
-#define HELD_TIMEOUT	HZ		/* for what kTLS or sockmap may hold */
+#define HELD_TIMEOUT	HZ		/* for what cannot be seen from here */
 #define LOOKS		64		/* in one run of a tasklet */
 
 /**
@@ -256,7 +256,9 @@ static enum halfrst_reason halfrst_judge(struct halfrst_watch *w,
 	}
 	if (halfrst_layered(sk))
 		grace = max_t(u32, grace, HELD_TIMEOUT);
-	w->pending = halfrst_pending(sk, w->info.grace);
+	w->pending = halfrst_pending(sk, w->info.grace) ||
+		     (now - tp->lsndtime < HELD_TIMEOUT &&
+		      halfrst_unfinished(sk));
 	if (w->progress != progress) {
 		w->progress = progress;
 		w->active = now;

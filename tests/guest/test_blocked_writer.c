@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/errqueue.h>
+#include <linux/sockios.h>
 #include <linux/tls.h>
 #include <pthread.h>
 #include <sched.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -37,7 +39,7 @@
 #define SOL_TLS	282
 #endif
 
-enum way { SEND, SENDFILE, SPLICE, ZEROCOPY };
+enum way { SEND, SENDFILE, SPLICE, PIECES, ZEROCOPY };
 
 /* What keeps the writer from running */
 enum brake { LIMITED, NICE, IDLE };
@@ -98,12 +100,36 @@ static void brake_on(enum brake brake)
 	}
 }
 
-/* The whole answer in one call where there is one */
+static bool write_by_splice(int fd, int file, size_t size, size_t most)
+{
+	off_t at = 0;
+	int pipes[2];
+
+	if (pipe(pipes) || fcntl(pipes[1], F_SETPIPE_SZ, most) < (int)most)
+		return false;
+	while ((size_t)at < size) {
+		ssize_t n = splice(file, &at, pipes[1], NULL, most, 0);
+
+		if (n <= 0)
+			return false;
+		while (n) {
+			ssize_t done = splice(pipes[0], NULL, fd, NULL, n,
+					      (size_t)at < size ?
+					      SPLICE_F_MORE : 0);
+
+			if (done <= 0)
+				return false;
+			n -= done;
+		}
+	}
+	return true;
+}
+
 static bool write_answer(int fd, enum way way, int file, size_t size)
 {
 	void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
-	int pipes[2], on = 1;
 	off_t at = 0;
+	int on = 1;
 
 	switch (way) {
 	case SEND:
@@ -114,22 +140,13 @@ static bool write_answer(int fd, enum way way, int file, size_t size)
 				return false;
 		return true;
 	case SPLICE:
-		/* All of it in one pipe: between two calls nobody could tell
-		 * that more is to come.
-		 */
-		if (pipe(pipes) ||
-		    fcntl(pipes[1], F_SETPIPE_SZ, size) < (int)size)
-			return false;
-		while ((size_t)at < size)
-			if (splice(file, &at, pipes[1], NULL, size - at,
-				   SPLICE_F_MORE) <= 0)
-				return false;
-		return splice(pipes[0], NULL, fd, NULL, size, 0) ==
-		       (ssize_t)size;
+		return write_by_splice(fd, file, size, size);
+	case PIECES:
+		return write_by_splice(fd, file, size, 65536);
 	case ZEROCOPY:
-		if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)))
-			return false;
-		return send(fd, bytes, size, MSG_NOSIGNAL | MSG_ZEROCOPY) ==
+		return !setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on,
+				   sizeof(on)) &&
+		       send(fd, bytes, size, MSG_NOSIGNAL | MSG_ZEROCOPY) ==
 		       (ssize_t)size;
 	}
 	return false;
@@ -242,8 +259,15 @@ TEST(send_with_a_cpu_limit_and_a_grace, SEND, LIMITED, MIB, "--grace 20ms")
 TEST(send_at_nice_19, SEND, NICE, 300000, "")
 TEST(send_under_sched_idle, SEND, IDLE, 100000, "")
 TEST(sendfile_with_a_cpu_limit, SENDFILE, LIMITED, 2 * MIB, "")
+TEST(sendfile_at_nice_19, SENDFILE, NICE, 300000, "")
+TEST(sendfile_at_nice_19_and_a_grace, SENDFILE, NICE, 300000, "--grace 20ms")
+TEST(sendfile_under_sched_idle, SENDFILE, IDLE, 100000, "")
 TEST(splice_with_a_cpu_limit, SPLICE, LIMITED, MIB, "")
+TEST(splice_at_nice_19, SPLICE, NICE, 300000, "")
+TEST(splice_under_sched_idle, SPLICE, IDLE, 100000, "")
+TEST(splice_in_pieces_with_a_cpu_limit, PIECES, LIMITED, MIB, "")
 TEST(zerocopy_with_a_cpu_limit, ZEROCOPY, LIMITED, MIB, "")
+TEST(zerocopy_at_nice_19, ZEROCOPY, NICE, 300000, "")
 
 /* ---- bytes that kTLS holds ---- */
 
@@ -282,6 +306,42 @@ static void two_halves(int app, int peer, int more)
 	}
 	assert_string_equal(buffer, "helloworld");
 	wait_for(counter("resets") == 1, 5000);
+}
+
+/* ---- bytes that the application has said will come ---- */
+
+static void corked(void **state)
+{
+	int listener, peer, app, left, cork = 1;
+	char buffer[16] = "";
+	struct link l;
+
+	(void)state;
+	link_open(&l, IPV4, NULL);
+	link_rule(&l, ON_FIN);
+	listener = link_listen_near(&l, PORT);
+	peer = link_connect_far(&l, PORT);
+	app = accept(listener, NULL, NULL);
+	carry_byte(peer, app);
+	assert_int_equal(setsockopt(app, IPPROTO_TCP, TCP_CORK, &cork,
+				    sizeof(cork)), 0);
+	/* TCP keeps them back for a moment, and no longer */
+	assert_int_equal(send(app, "hello", 5, 0), 5);
+	assert_int_equal(recv(peer, buffer, 5, MSG_WAITALL), 5);
+	wait_for(!ioctl(app, SIOCOUTQ, &left) && !left, 5000);
+	shutdown(peer, SHUT_WR);
+	wait_for(socket_state(app) == TCP_CLOSE_WAIT, 5000);
+	sleep_ms(300);
+	assert_int_equal(send(app, "world", 5, MSG_NOSIGNAL), 5);
+	assert_int_equal(recv(peer, buffer + 5, 5, MSG_WAITALL), 5);
+	assert_string_equal(buffer, "helloworld");
+	assert_int_equal(counter("resets"), 0);
+	/* nothing for a second: the rest is not believed in any more */
+	wait_for(counter("resets") == 1, 5000);
+	close(app);
+	close(peer);
+	close(listener);
+	link_close(&l);
 }
 
 /* By MSG_MORE a record stays open */
@@ -390,8 +450,16 @@ int main(void)
 		cmocka_unit_test(send_at_nice_19),
 		cmocka_unit_test(send_under_sched_idle),
 		cmocka_unit_test(sendfile_with_a_cpu_limit),
+		cmocka_unit_test(sendfile_at_nice_19),
+		cmocka_unit_test(sendfile_at_nice_19_and_a_grace),
+		cmocka_unit_test(sendfile_under_sched_idle),
 		cmocka_unit_test(splice_with_a_cpu_limit),
+		cmocka_unit_test(splice_at_nice_19),
+		cmocka_unit_test(splice_under_sched_idle),
+		cmocka_unit_test(splice_in_pieces_with_a_cpu_limit),
 		cmocka_unit_test(zerocopy_with_a_cpu_limit),
+		cmocka_unit_test(zerocopy_at_nice_19),
+		cmocka_unit_test(corked),
 		cmocka_unit_test(ktls_open_record),
 		cmocka_unit_test(sockmap_cork),
 	};
