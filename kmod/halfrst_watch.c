@@ -518,18 +518,23 @@ static bool halfrst_watch_on(struct halfrst_watch *w, const struct sock *sk)
 /* The first look.  Under RCU, in softirq. */
 static void halfrst_first(struct halfrst_watch *w)
 {
-	struct sock *sk = w->sk, *now = sk;
+	struct sock *sk = w->sk, *now = sk, *found = NULL;
 	enum halfrst_reason reason;
 
-	if (!sk_fullsock(sk))	/* TCP has made a full one meanwhile */
-		now = halfrst_find(w->net, &w->name, 0);
+	/* TCP has made a full one meanwhile.  If not, this is @sk again, with
+	 * one more reference.
+	 */
+	if (!sk_fullsock(sk)) {
+		found = halfrst_find(w->net, &w->name, 0);
+		now = found;
+	}
 	reason = halfrst_look(w, now);
 	if (reason != HALFRST_LOOK_AGAIN)
 		halfrst_over(w, reason);
 	if (reason != HALFRST_LOOK_AGAIN || !halfrst_watch_on(w, now))
 		kmem_cache_free(halfrst_watch_cache, w);
-	if (now && now != sk)
-		sock_gen_put(now);
+	if (found)
+		sock_gen_put(found);
 	sock_gen_put(sk);	/* perhaps the last thing that holds the net */
 }
 

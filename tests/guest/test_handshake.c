@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -217,13 +218,25 @@ static void never_accepted(void **state)
 	expect_counter("closed", 1);
 }
 
+/* Those of this namespace that the kernel has memory for */
+static int sockets_used(void)
+{
+	FILE *f = fopen("/proc/net/sockstat", "r");
+	int used = -1;
+
+	if (!f || fscanf(f, "sockets: used %d", &used) != 1)
+		peer_fail(NULL, "/proc/net/sockstat: %s", strerror(errno));
+	fclose(f);
+	return used;
+}
+
 /* No more of them than there may be watches; each is let go of */
 static void bounded(void **state)
 {
 	struct host *h = *state;
+	int listener = listener_of(h, true), before;
 	struct conn c[10];
 
-	listener_of(h, true);
 	rule(h, ON_FIN "--grace 10s");
 	set(MAX_WATCHES, "3");
 	for (int i = 0; i < 10; i++) {
@@ -236,6 +249,10 @@ static void bounded(void **state)
 	expect_counter("wrong_state", 0);
 	wait_for(counter("watching") == 0, 200000);
 	expect_counter("resets", 0);
+	/* a request that is held would hold the listener */
+	before = sockets_used();
+	host_close(h, listener);
+	wait_for(sockets_used() == before - 1, 200000);
 }
 
 static int unlimited(void **state)
