@@ -100,6 +100,7 @@ static void brake_on(enum brake brake)
 	}
 }
 
+/* Through a pipe that holds @most bytes */
 static bool write_by_splice(int fd, int file, size_t size, size_t most)
 {
 	off_t at = 0;
@@ -125,6 +126,7 @@ static bool write_by_splice(int fd, int file, size_t size, size_t most)
 	return true;
 }
 
+/* In one call where there is one */
 static bool write_answer(int fd, enum way way, int file, size_t size)
 {
 	void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
@@ -269,7 +271,31 @@ TEST(splice_in_pieces_with_a_cpu_limit, PIECES, LIMITED, MIB, "")
 TEST(zerocopy_with_a_cpu_limit, ZEROCOPY, LIMITED, MIB, "")
 TEST(zerocopy_at_nice_19, ZEROCOPY, NICE, 300000, "")
 
-/* ---- bytes that kTLS holds ---- */
+/* ---- bytes that kTLS, a sockmap or nobody yet holds ---- */
+
+/* An established connection: @app is the watched end */
+struct served {
+	struct link l;
+	int listener, peer, app;
+};
+
+static void served_open(struct served *s)
+{
+	link_open(&s->l, IPV4, NULL);
+	link_rule(&s->l, ON_FIN);
+	s->listener = link_listen_near(&s->l, PORT);
+	s->peer = link_connect_far(&s->l, PORT);
+	s->app = accept(s->listener, NULL, NULL);
+	carry_byte(s->peer, s->app);
+}
+
+static void served_close(struct served *s)
+{
+	close(s->app);
+	close(s->peer);
+	close(s->listener);
+	link_close(&s->l);
+}
 
 static bool tls(int fd, int direction)
 {
@@ -308,65 +334,20 @@ static void two_halves(int app, int peer, int more)
 	wait_for(counter("resets") == 1, 5000);
 }
 
-/* ---- bytes that the application has said will come ---- */
-
-static void corked(void **state)
-{
-	int listener, peer, app, left, cork = 1;
-	char buffer[16] = "";
-	struct link l;
-
-	(void)state;
-	link_open(&l, IPV4, NULL);
-	link_rule(&l, ON_FIN);
-	listener = link_listen_near(&l, PORT);
-	peer = link_connect_far(&l, PORT);
-	app = accept(listener, NULL, NULL);
-	carry_byte(peer, app);
-	assert_int_equal(setsockopt(app, IPPROTO_TCP, TCP_CORK, &cork,
-				    sizeof(cork)), 0);
-	/* TCP keeps them back for a moment, and no longer */
-	assert_int_equal(send(app, "hello", 5, 0), 5);
-	assert_int_equal(recv(peer, buffer, 5, MSG_WAITALL), 5);
-	wait_for(!ioctl(app, SIOCOUTQ, &left) && !left, 5000);
-	shutdown(peer, SHUT_WR);
-	wait_for(socket_state(app) == TCP_CLOSE_WAIT, 5000);
-	sleep_ms(300);
-	assert_int_equal(send(app, "world", 5, MSG_NOSIGNAL), 5);
-	assert_int_equal(recv(peer, buffer + 5, 5, MSG_WAITALL), 5);
-	assert_string_equal(buffer, "helloworld");
-	assert_int_equal(counter("resets"), 0);
-	/* nothing for a second: the rest is not believed in any more */
-	wait_for(counter("resets") == 1, 5000);
-	close(app);
-	close(peer);
-	close(listener);
-	link_close(&l);
-}
-
 /* By MSG_MORE a record stays open */
 static void ktls_open_record(void **state)
 {
-	int listener, peer, app;
-	struct link l;
+	struct served s;
 
 	(void)state;
 	run_status("modprobe -q tls");
-	link_open(&l, IPV4, NULL);
-	link_rule(&l, ON_FIN);
-	listener = link_listen_near(&l, PORT);
-	peer = link_connect_far(&l, PORT);
-	app = accept(listener, NULL, NULL);
-	carry_byte(peer, app);
-	if (!tls(app, TLS_TX) || !tls(peer, TLS_RX)) {
+	served_open(&s);
+	if (!tls(s.app, TLS_TX) || !tls(s.peer, TLS_RX)) {
 		print_message("# no kTLS: %s\n", strerror(errno));
 		skip();
 	}
-	two_halves(app, peer, MSG_MORE);
-	close(app);
-	close(peer);
-	close(listener);
-	link_close(&l);
+	two_halves(s.app, s.peer, MSG_MORE);
+	served_close(&s);
 }
 
 static int bpf(int command, union bpf_attr *attr)
@@ -419,27 +400,46 @@ static int corked_map(int fd)
 
 static void sockmap_cork(void **state)
 {
-	int listener, peer, app, map;
-	struct link l;
+	struct served s;
+	int map;
 
 	(void)state;
-	link_open(&l, IPV4, NULL);
-	link_rule(&l, ON_FIN);
-	listener = link_listen_near(&l, PORT);
-	peer = link_connect_far(&l, PORT);
-	app = accept(listener, NULL, NULL);
-	carry_byte(peer, app);
-	map = corked_map(app);
+	served_open(&s);
+	map = corked_map(s.app);
 	if (map < 0) {
 		print_message("# no sockmap: %s\n", strerror(errno));
 		skip();
 	}
-	two_halves(app, peer, 0);
+	two_halves(s.app, s.peer, 0);
 	close(map);
-	close(app);
-	close(peer);
-	close(listener);
-	link_close(&l);
+	served_close(&s);
+}
+
+/* The application has said by TCP_CORK that more is to come */
+static void corked(void **state)
+{
+	int left, cork = 1;
+	char buffer[16] = "";
+	struct served s;
+
+	(void)state;
+	served_open(&s);
+	assert_int_equal(setsockopt(s.app, IPPROTO_TCP, TCP_CORK, &cork,
+				    sizeof(cork)), 0);
+	/* TCP keeps them back for a moment, and no longer */
+	assert_int_equal(send(s.app, "hello", 5, 0), 5);
+	assert_int_equal(recv(s.peer, buffer, 5, MSG_WAITALL), 5);
+	wait_for(!ioctl(s.app, SIOCOUTQ, &left) && !left, 5000);
+	shutdown(s.peer, SHUT_WR);
+	wait_for(socket_state(s.app) == TCP_CLOSE_WAIT, 5000);
+	sleep_ms(300);
+	assert_int_equal(send(s.app, "world", 5, MSG_NOSIGNAL), 5);
+	assert_int_equal(recv(s.peer, buffer + 5, 5, MSG_WAITALL), 5);
+	assert_string_equal(buffer, "helloworld");
+	assert_int_equal(counter("resets"), 0);
+	/* nothing for a second: the rest is not believed in any more */
+	wait_for(counter("resets") == 1, 5000);
+	served_close(&s);
 }
 
 int main(void)
@@ -459,9 +459,9 @@ int main(void)
 		cmocka_unit_test(splice_in_pieces_with_a_cpu_limit),
 		cmocka_unit_test(zerocopy_with_a_cpu_limit),
 		cmocka_unit_test(zerocopy_at_nice_19),
-		cmocka_unit_test(corked),
 		cmocka_unit_test(ktls_open_record),
 		cmocka_unit_test(sockmap_cork),
+		cmocka_unit_test(corked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
