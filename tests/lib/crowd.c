@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,23 +33,11 @@ static void loopback_up(void)
 	close(fd);
 }
 
-/* Until 6.10 RPS raises NET_RX on the other CPU by a function call, which a
- * kernel with PREEMPT_RT finds worth a warning.
- */
-static bool rps_warns(void)
-{
-	unsigned int major = 0, minor = 0;
-	struct utsname u;
-
-	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
-		return false;
-	return preempt_rt() &&
-	       (major < 6 || (major == 6 && minor < 10));
-}
-
 /* Where there are two CPUs, either receives segments (RPS), not only the one
  * that sends them: else nothing would ever happen to a socket at once.  The
- * sysfs that everybody sees has another namespace's lo.
+ * sysfs that everybody sees has another namespace's lo.  Until 6.10 RPS raises
+ * NET_RX on the other CPU by a function call, which a kernel with PREEMPT_RT finds
+ * worth a warning.
  */
 static void received_anywhere(void)
 {
@@ -58,7 +45,7 @@ static void received_anywhere(void)
 	static const char path[] =
 		"/run/sys-of-namespace/class/net/lo/queues/rx-0/rps_cpus";
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2 || rps_warns())
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2 || preempt_rt_before(6, 10))
 		return;
 	mkdir(sys, 0700);
 	if (mount("halfrst", sys, "sysfs", 0, NULL))

@@ -26,6 +26,9 @@ long number_in(const char *path);
 /* Does this kernel preempt everything (PREEMPT_RT)? */
 bool preempt_rt(void);
 
+/* Does it, and is it older than Linux @major.@minor? */
+bool preempt_rt_before(unsigned int major, unsigned int minor);
+
 /* Is HALFRST part of the kernel, so that it never goes? */
 bool built_in(void);
 
