@@ -69,9 +69,9 @@ static void cgroup_up(void)
 {
 	static bool mounted;
 
-	/* Until then a process that has used up its time stops where it is,
-	 * perhaps in a softirq, which with PREEMPT_RT keeps out all others: also
-	 * the one that would give it time again.  It needs no HALFRST to hang.
+	/* Before 6.18 a process that has used up its time stops where it is.
+	 * With PREEMPT_RT that may be in a softirq, which keeps out all others:
+	 * also the one that would give it time again.  It needs no HALFRST.
 	 */
 	if (preempt_rt_before(6, 18)) {
 		print_message("# before 6.18 a CPU limit may hang PREEMPT_RT\n");
