@@ -27,6 +27,10 @@
  * @HALFRST_BY_EXPIRED: the FIN never took effect (forget)
  * @HALFRST_BY_UNLOAD: the module or the namespace goes away (forget)
  * @HALFRST_BY_OWNER: accepted by somebody else than the rule means (forget)
+ * @HALFRST_BY_FULL: its first look was not the last, and too many are watched
+ *                   (forget)
+ * @HALFRST_BY_NOMEM: likewise, and out of memory (forget)
+ * @HALFRST_BY_REPEATED: likewise, and the socket is watched already (forget)
  * @HALFRST_LOOK_AGAIN: nothing of all this yet; not traced
  */
 enum halfrst_reason {
@@ -39,6 +43,9 @@ enum halfrst_reason {
 	HALFRST_BY_EXPIRED,
 	HALFRST_BY_UNLOAD,
 	HALFRST_BY_OWNER,
+	HALFRST_BY_FULL,
+	HALFRST_BY_NOMEM,
+	HALFRST_BY_REPEATED,
 	HALFRST_LOOK_AGAIN,
 };
 #endif
@@ -53,6 +60,9 @@ TRACE_DEFINE_ENUM(HALFRST_BY_EXEMPT);
 TRACE_DEFINE_ENUM(HALFRST_BY_EXPIRED);
 TRACE_DEFINE_ENUM(HALFRST_BY_UNLOAD);
 TRACE_DEFINE_ENUM(HALFRST_BY_OWNER);
+TRACE_DEFINE_ENUM(HALFRST_BY_FULL);
+TRACE_DEFINE_ENUM(HALFRST_BY_NOMEM);
+TRACE_DEFINE_ENUM(HALFRST_BY_REPEATED);
 
 #define halfrst_show_reason(reason)				\
 	__print_symbolic(reason,				\
@@ -64,7 +74,10 @@ TRACE_DEFINE_ENUM(HALFRST_BY_OWNER);
 			 { HALFRST_BY_EXEMPT,	"exempt" },	\
 			 { HALFRST_BY_EXPIRED,	"expired" },	\
 			 { HALFRST_BY_UNLOAD,	"unload" },	\
-			 { HALFRST_BY_OWNER,	"owner" })
+			 { HALFRST_BY_OWNER,	"owner" },	\
+			 { HALFRST_BY_FULL,	"full" },	\
+			 { HALFRST_BY_NOMEM,	"nomem" },	\
+			 { HALFRST_BY_REPEATED,	"repeated" })
 
 DECLARE_EVENT_CLASS(halfrst_event,
 	TP_PROTO(const void *watch, const struct halfrst_name *name,

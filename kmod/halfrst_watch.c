@@ -163,6 +163,8 @@ static const u8 halfrst_outcome[] = {
 	[HALFRST_BY_EXEMPT]	= HALFRST_EXEMPT,
 	[HALFRST_BY_EXPIRED]	= HALFRST_EXPIRED,
 	[HALFRST_BY_OWNER]	= HALFRST_OTHER_OWNER,
+	[HALFRST_BY_FULL]	= HALFRST_FULL,
+	[HALFRST_BY_NOMEM]	= HALFRST_NOMEM,
 };
 
 static struct kmem_cache *halfrst_watch_cache __read_mostly;
@@ -332,7 +334,6 @@ static void halfrst_begin(struct halfrst_watch *w, const struct sock *sk,
 	w->known = false;
 	w->pending = false;
 	w->uid = sk_fullsock(sk) ? READ_ONCE(sk->sk_uid) : INVALID_UID;
-	halfrst_tell(w, HALFRST_BY_FIN);
 }
 
 /* Decided under the socket's spinlock, done under it */
@@ -444,6 +445,7 @@ static bool halfrst_repeated(struct halfrst_watch *w, const struct sock *sk,
 	if (w->known && sk_fullsock(sk) && w->life != halfrst_life(sk)) {
 		halfrst_over(w, HALFRST_BY_CLOSED);
 		halfrst_begin(w, sk, info);
+		halfrst_tell(w, HALFRST_BY_FIN);
 	} else {
 		halfrst_count(w->net, HALFRST_REPEATED);
 	}
@@ -495,7 +497,7 @@ static bool halfrst_watch_on(struct halfrst_watch *w, const struct sock *sk)
 	int err;
 
 	if (halfrst_full(net)) {
-		halfrst_count(net, HALFRST_FULL);
+		halfrst_over(w, HALFRST_BY_FULL);
 		return false;
 	}
 	timer_setup(&w->timer, halfrst_timer, 0);	/* was @soon and @sk */
@@ -510,8 +512,12 @@ static bool halfrst_watch_on(struct halfrst_watch *w, const struct sock *sk)
 		spin_unlock(&w->lock);
 	} while (err == -EEXIST &&
 		 !halfrst_watch_again(net, &w->name, sk, &w->info));
-	if (err != -EEXIST)
-		halfrst_count(net, err ? HALFRST_NOMEM : HALFRST_WATCHING);
+	if (!err)
+		halfrst_count(net, HALFRST_WATCHING);
+	else if (err == -EEXIST)	/* counted with the other watch */
+		halfrst_tell(w, HALFRST_BY_REPEATED);
+	else
+		halfrst_over(w, HALFRST_BY_NOMEM);
 	return !err;
 }
 
@@ -586,6 +592,7 @@ static bool halfrst_look_soon(struct halfrst_watch *w)
 			halfrst_prefer(last, &w->info);
 	}
 	if (first) {
+		halfrst_tell(w, HALFRST_BY_FIN);
 		list_add_tail(&w->soon, &soon->list);
 		tasklet_schedule(&soon->tasklet);
 	}

@@ -12,13 +12,17 @@
 #include <string.h>
 #include <sys/fsuid.h>
 
+#include "crowd.h"
 #include "host.h"
 #include "rules.h"
 
 #define TRACEFS	"/sys/kernel/tracing/"
 #define EVENTS	TRACEFS "events/halfrst/"
 
+#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
+
 #define OWNER	10400
+#define CROWD	10
 
 struct event {
 	char name[32];
@@ -270,6 +274,90 @@ static void other_owner(void **state)
 	assert_int_equal(recorded(NULL, 0), 0);
 }
 
+/* A second rule for the same FIN does not begin a second story */
+static void two_rules(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	record(h, "--dry-run");
+	rule(h, ON_FIN);
+	owned_client(&c, h);
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, "R. 1:1(0) ack 2");
+	expect_counter("repeated", 1);
+	story(&c, "halfrst_reset", "quiet", 0, 30);
+}
+
+/* How many stories end with this reason; each has begun, and the others go on */
+static int ended(const char *reason)
+{
+	struct event e[8 * CROWD];
+	int n = recorded(e, 8 * CROWD), ends = 0;
+
+	assert_in_range(n, CROWD, 8 * CROWD);
+	for (int i = 0; i < n; i++) {
+		int before = i;
+
+		while (before-- && strcmp(e[before].sk, e[i].sk))
+			;
+		if (!strcmp(e[i].name, "halfrst_watch")) {
+			assert_true(before < 0 ||
+				    strcmp(e[before].name, e[i].name));
+			continue;
+		}
+		assert_string_equal(e[i].name, "halfrst_forget");
+		assert_string_equal(e[i].reason, reason);
+		assert_true(before >= 0);
+		assert_string_equal(e[before].name, "halfrst_watch");
+		ends++;
+	}
+	assert_int_equal(n - 2 * ends, counter("watching"));
+	return ends;
+}
+
+/*
+ * All FINs come in one softirq, so that all of them are watched until the first
+ * look.  Some do not survive it, and are told.
+ */
+static void at_once(enum kind kind, const char *netem, const char *max_watches,
+		    unsigned long watching, const char *reason)
+{
+	const struct host h = { .kind = kind };
+	struct crowd c;
+
+	crowd_namespace();
+	crowd_open(&c, kind, CROWD, 0);
+	record(&h, "--grace 1h");
+	set(MAX_WATCHES, max_watches);
+	run("tc qdisc add dev lo root netem %s slot 2s", netem);
+	crowd_server_dies(&c);
+	wait_for(counter("watching") == watching && counter("fins") >= CROWD &&
+		 counter(reason), 20000);
+	assert_true(ended(reason) > 0);
+	counters_add_up();
+	crowd_close(&c);
+	/* no event of these comes during the next test */
+	wait_for(counter("watching") == 0, 20000);
+}
+
+static void full(void **state)
+{
+	(void)state;
+	at_once(IPV4, "", "3", 3, "full");
+	at_once(IPV6, "", "3", 3, "full");
+}
+
+/* A copy of each FIN, and the order of all of them is random */
+static void repeated(void **state)
+{
+	static const char copies[] = "delay 1s 500ms duplicate 100%";
+
+	(void)state;
+	at_once(IPV4, copies, "1048576", CROWD, "repeated");
+	at_once(MAPPED, copies, "1048576", CROWD, "repeated");
+}
+
 /* Tools take the fields' names, types and order from here */
 static void format(void **state)
 {
@@ -284,7 +372,8 @@ static void format(void **state)
 	static const char *const reasons[] = {
 		"0, \"fin\"", "1, \"quiet\"", "2, \"deadline\"",
 		"3, \"dry-run\"", "4, \"closed\"", "5, \"exempt\"",
-		"6, \"expired\"", "7, \"unload\"",
+		"6, \"expired\"", "7, \"unload\"", "8, \"owner\"",
+		"9, \"full\"", "10, \"nomem\"", "11, \"repeated\"",
 	};
 
 	record(*state, "");
@@ -310,9 +399,17 @@ static void format(void **state)
 	}
 }
 
+static int no_events(void **state)
+{
+	(void)state;
+	set(EVENTS "enable", "0");
+	set(MAX_WATCHES, "1048576");
+	return 0;
+}
+
 static int leave(void **state)
 {
-	set(EVENTS "enable", "0");
+	no_events(state);
 	return host_teardown(state);
 }
 
@@ -328,10 +425,14 @@ int main(void)
 		ON_ALL(exempt),
 		ON_ALL(expired),
 		ON_ALL(other_owner),
+		ON_ALL(two_rules),
 		ON_IPV4(format),
+		cmocka_unit_test_teardown(full, no_events),
+		cmocka_unit_test_teardown(repeated, no_events),
 	};
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-		tests[i].teardown_func = leave;
+		if (tests[i].setup_func)
+			tests[i].teardown_func = leave;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
