@@ -25,7 +25,9 @@ struct pair {
 
 void pair_open(struct pair *p, int listener);
 
-/* @n connections to port 80 of as many loopback addresses as they need */
+/* @n connections to port 80 of as many loopback addresses as they need; or, with a
+ * namespace's path in $SERVER_NETNS, of addresses from 198.18.0.1 on over there
+ */
 struct pair *pairs_open(int n);
 
 /* Make close() of @fd send a RST instead of a FIN */
