@@ -113,6 +113,8 @@ struct pair *pairs_open(int n)
 	struct pair *pairs = calloc(n, sizeof(*pairs));
 	int listener = -1;
 
+	if (here < 0 || there < 0)
+		die("%s", there < 0 ? far ?: own : own);
 	if (!pairs || setrlimit(RLIMIT_NOFILE, &files))
 		die("%d files", 2 * n);
 	for (int i = 0; i < n; i++) {

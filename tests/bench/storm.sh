@@ -17,6 +17,8 @@ sysctl -qw fs.nr_open=8000000 net.ipv4.tcp_max_orphans=4000000
 # socket itself there.
 linked()
 {
+	local rc=0
+
 	ip netns add server
 	ip link add client0 type veth peer name server0 netns server
 	ip addr add 198.19.0.1/15 dev client0
@@ -26,8 +28,9 @@ linked()
 	ip -n server link set server0 up
 	ip -n server route add 198.19.0.0/16 dev server0
 	ip -n server route add local 198.18.0.0/16 dev lo
-	SERVER_NETNS=/run/netns/server "$@"
+	SERVER_NETNS=/run/netns/server "$@" || rc=$?
 	ip netns del server
+	return $rc
 }
 export -f linked
 
