@@ -25,8 +25,11 @@ struct pair {
 
 void pair_open(struct pair *p, int listener);
 
-/* @n connections to port 80 of as many loopback addresses as they need; or, with a
- * namespace's path in $SERVER_NETNS, of addresses from 198.18.0.1 on over there
+/* Into a namespace that has a name */
+void netns_enter(const char *name);
+
+/* @n connections to port 80 of as many loopback addresses as they need; or, from
+ * the namespace "alone" to that in $SERVER_NETNS, of addresses from 198.18.0.1 on
  */
 struct pair *pairs_open(int n);
 

@@ -28,7 +28,7 @@ linked()
 	ip -n server link set server0 up
 	ip -n server route add 198.19.0.0/16 dev server0
 	ip -n server route add local 198.18.0.0/16 dev lo
-	SERVER_NETNS=/run/netns/server "$@" || rc=$?
+	SERVER_NETNS=server "$@" || rc=$?
 	ip netns del server
 	return $rc
 }

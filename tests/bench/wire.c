@@ -14,9 +14,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,18 +26,6 @@
 #include "pair.h"
 
 #define S 1000000000LL
-
-static void enter(const char *name)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/run/netns/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
-		die("%s", path);
-	close(fd);
-}
 
 /* One of the link's counters; the far end's, in both directions */
 static int64_t link_counter(const char *name)
@@ -71,7 +57,7 @@ static bool known(uint16_t port)
 	bool found = false;
 	unsigned int remote;
 
-	enter("far");
+	netns_enter("far");
 	f = fopen("/proc/thread-self/net/tcp", "re");
 	if (!f)
 		die("/proc/net/tcp");
@@ -96,9 +82,9 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
-	enter("far");
+	netns_enter("far");
 	listener = pair_listener(ntohl(inet_addr(argv[1])), 80);
-	enter("near");
+	netns_enter("near");
 	pair_open(&p, listener);
 	close(listener);
 	if (getsockname(p.client, (struct sockaddr *)&a, &len))
