@@ -17,7 +17,6 @@
 #include "rules.h"
 
 #define PROC		"/proc/self/net/xt_halfrst"
-#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
 #define NOBODY		65534
 
 /* The counters and their order are an interface */
@@ -187,7 +186,7 @@ static void full(struct host *h, struct conn *c)
 	client(c, h, 0);
 	peer_send(c, "F. 1:1(0) ack 1");
 	peer_expect(c, ". 1:1(0) ack 2");
-	set(MAX_WATCHES, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 }
 
 static void repeated(struct host *h, struct conn *c)
@@ -369,7 +368,7 @@ static void mixed(void **state)
 
 static int unlimited(void **state)
 {
-	set(MAX_WATCHES, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 	return host_teardown(state);
 }
 

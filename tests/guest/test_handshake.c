@@ -16,7 +16,6 @@
 #include "rules.h"
 
 #define PORT		8080
-#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
 #define MS		1000LL
 
 static int listener_of(struct host *h, bool deferred)
@@ -257,7 +256,7 @@ static void bounded(void **state)
 
 static int unlimited(void **state)
 {
-	set(MAX_WATCHES, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 	return host_teardown(state);
 }
 

@@ -9,8 +9,6 @@
 #include "host.h"
 #include "rules.h"
 
-#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
-
 static void watched(struct conn *c, struct host *h)
 {
 	client(c, h, 0);
@@ -243,7 +241,7 @@ static void full(void **state)
 
 static int unlimited(void **state)
 {
-	set(MAX_WATCHES, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 	return host_teardown(state);
 }
 

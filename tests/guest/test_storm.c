@@ -30,8 +30,8 @@ static bool lockdep(void)
 }
 
 /* With KASAN and lockdep, a server that has 100,000 connections cannot die: its
- * repeated FINs alone last longer than the timers that repeat them, for ever,
- * without HALFRST, too.
+ * repeated FINs alone last longer than the timers that repeat them, without
+ * HALFRST, too.
  */
 static int many(void)
 {
@@ -250,18 +250,17 @@ static void grace(void **state)
 /* The limit holds, and whom it leaves out is as without the module */
 static void max_watches(void **state)
 {
-	const char *limit = "/sys/module/xt_HALFRST/parameters/max_watches";
 	struct storm s;
 
 	(void)state;
 	storm_open(&s, IPV4, 1000, 0);
 	rule(&s.host, ON_FIN "--grace 30s");
-	set(limit, "600");
+	set(MAX_WATCHES, "600");
 	crowd_server_dies(&s.crowd);
 	wait_for(crowd_in_state(&s.crowd, TCP_CLOSE_WAIT) == 1000, 20000);
 	/* one that is said again would be let in later */
 	wait_for(!crowd_repeats_fin(), 20000);
-	set(limit, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 	expect_counter("watching", 600);
 	assert_in_range(counter("full"), 400, counter("fins") - 600);
 	wait_for(counter("resets") == 600, 60000);

@@ -19,8 +19,6 @@
 #define TRACEFS	"/sys/kernel/tracing/"
 #define EVENTS	TRACEFS "events/halfrst/"
 
-#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
-
 #define OWNER	10400
 #define CROWD	10
 
@@ -354,8 +352,8 @@ static void repeated(void **state)
 	static const char copies[] = "delay 1s 500ms duplicate 100%";
 
 	(void)state;
-	at_once(IPV4, copies, "1048576", CROWD, "repeated");
-	at_once(MAPPED, copies, "1048576", CROWD, "repeated");
+	at_once(IPV4, copies, MAX_WATCHES_DEFAULT, CROWD, "repeated");
+	at_once(MAPPED, copies, MAX_WATCHES_DEFAULT, CROWD, "repeated");
 }
 
 /* Tools take the fields' names, types and order from here */
@@ -403,7 +401,7 @@ static int no_events(void **state)
 {
 	(void)state;
 	set(EVENTS "enable", "0");
-	set(MAX_WATCHES, "1048576");
+	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 	return 0;
 }
 

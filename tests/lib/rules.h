@@ -10,6 +10,10 @@
 #define ON_FIN \
 	"-t mangle -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST "
 
+/* The module's parameter, a file for set(), and its default */
+#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
+#define MAX_WATCHES_DEFAULT	"1048576"
+
 /* Hand arguments to the front end of the host's kind; must succeed.
  *
  * With HALFRST_BY=helper in the environment a rule with the target HALFRST
