@@ -237,8 +237,10 @@ void counters_add_up(void)
 {
 	char lines[1024];
 
-	/* the lines are read one after the other, a reset may come between */
+	/* The lines are read one after the other, a reset may come between.
+	 * And the first look is a softirq, which on PREEMPT_RT is a thread.
+	 */
 	if (counters_present() &&
-	    !wait_until(add_up(lines, sizeof(lines)), 100))
+	    !wait_until(add_up(lines, sizeof(lines)), 10000))
 		peer_fail(NULL, "the counters do not add up:\n%s", lines);
 }
