@@ -29,13 +29,18 @@ static bool lockdep(void)
 	return !access("/proc/lockdep_stats", F_OK);
 }
 
+static bool kcsan(void)
+{
+	return !access("/sys/kernel/debug/kcsan", F_OK);
+}
+
 /* With KASAN and lockdep, a server that has 100,000 connections cannot die: its
  * repeated FINs alone last longer than the timers that repeat them, without
- * HALFRST, too.
+ * HALFRST, too.  With KCSAN it takes hours.
  */
 static int many(void)
 {
-	return lockdep() ? 30000 : 100000;
+	return lockdep() || kcsan() ? 30000 : 100000;
 }
 
 /* Of the first storm, and of the others */
