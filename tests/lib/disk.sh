@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What a test of here/ gives to its guest as a disk. To be sourced.
+# What a test of host/ gives to its guest as a disk. To be sourced.
 
 # disk SERIAL: its device
 disk()

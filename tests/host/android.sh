@@ -69,4 +69,4 @@ for option in COMPAT NETFILTER_XTABLES_COMPAT; do
 done
 
 scripts/lab run "$guest" --no-build --limit 1200 --disk "android=$tmp/disk" \
-	-- ../here/android.guest.sh "$why_not"
+	-- ../host/android.guest.sh "$why_not"

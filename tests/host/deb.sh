@@ -150,7 +150,7 @@ guest()
 		cpio --quiet -pd "$kernel/modules")
 	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz"
 	echo "$release" >"$kernel/release"
-	echo rdinit=/halfrst/tests/here/deb.guest.sh >"$kernel/append"
+	echo rdinit=/halfrst/tests/host/deb.guest.sh >"$kernel/append"
 	tar -cf "$root.tar" -C "$root" --exclude=./usr/src --exclude=./boot \
 		--exclude='./usr/lib*/gcc*' --exclude='*-lto-dump-*' \
 		--exclude=./usr/include --exclude=./usr/lib/udev \
@@ -158,7 +158,7 @@ guest()
 		--exclude=./var/lib/apt --exclude='*.a' --exclude=./dev .
 	scripts/lab run "$row" "${fresh[@]}" --limit 900 --mem 2048 \
 		--kernel "$kernel" --disk "root=$root.tar" -- \
-		../here/deb.guest.sh >"$tmp/guest" 2>&1 || rc=$?
+		../host/deb.guest.sh >"$tmp/guest" 2>&1 || rc=$?
 	rm -f "$root.tar"
 	counted $rc "$tmp/guest" "$suite: "
 }

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # Other people's tests as bystanders. To be sourced, after tests/lib/tap.sh, by a
-# test of here/ that has $row, $here (a folder) and peers_modules (those of Python's
+# test of host/ that has $row, $here (a folder) and peers_modules (those of Python's
 # modules that are wanted, or none for all).
 # shellcheck disable=SC2034,SC2154 # shared with who sources it
 
@@ -29,7 +29,7 @@ passes()
 	local suite=$1 out=$2 name=$1 here options=(--icount --mem 1536) set=()
 
 	shift 2
-	here=$(tests/here/peers/build.sh "$row" "$suite") || return
+	here=$(tests/host/peers/build.sh "$row" "$suite") || return
 	cp "$here/is" "$out.is"
 	case $suite in
 	python*)
@@ -46,13 +46,13 @@ passes()
 	scripts/lab run "$row" "${set[@]}" "${options[@]}" --limit 7200 \
 		--out "$out" --log "build/lab/log/$row.peers-$suite.log" \
 		--disk "peers=$here/install" -- \
-		../here/peers/guest.sh "$name" "$@"
+		../host/peers/guest.sh "$name" "$@"
 }
 
 # compared SUITE WHAT...: see compare.py
 compared()
 {
-	python3 tests/here/peers/compare.py "$row" "$1" "$here/$1" "${@:2}"
+	python3 tests/host/peers/compare.py "$row" "$1" "$here/$1" "${@:2}"
 }
 
 # A difference may be the test's own: once more without a rule
@@ -60,7 +60,7 @@ steady()
 {
 	passes "$1" "$here/$1.again" none &&
 	cp "$here/$1/1.none.results" "$here/$1.again/0.none.results" &&
-	python3 tests/here/peers/compare.py "$row" "$1" "$here/$1.again" steady
+	python3 tests/host/peers/compare.py "$row" "$1" "$here/$1.again" steady
 }
 
 # suite SUITE: three passes, compared; SUITE.line is for a table

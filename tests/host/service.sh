@@ -141,7 +141,7 @@ makes_disk()
 	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz" &&
 	echo "$release" >"$kernel/release" &&
 	echo apparmor=0 systemd.default_timeout_start_sec=900 \
-		rdinit=/halfrst/tests/here/service.guest.sh \
+		rdinit=/halfrst/tests/host/service.guest.sh \
 		systemd.mask=serial-getty@ttyS0.service >"$kernel/append" &&
 	truncate -s 4G "$disk" &&
 	mke2fs -q -F -t ext4 -d "$root" "$disk"
@@ -164,7 +164,7 @@ guest()
 		--with "$tmp/with" --kernel "$kernel" --qemu "\
 -drive file=$disk,format=raw,if=none,id=root,cache=unsafe${3:+,$3} \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- \
-		"../here/$2" "$1" >"$tmp/guest" 2>&1 || rc=$?
+		"../host/$2" "$1" >"$tmp/guest" 2>&1 || rc=$?
 	counted $rc "$tmp/guest" "$1: "
 }
 

@@ -14,7 +14,7 @@ trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2034 # for the file below
 peers_modules=(socketserver telnetlib httplib)
 . tests/lib/tap.sh
-. tests/here/peers/suites.sh
+. tests/host/peers/suites.sh
 
 if [ -n "${HALFRST_LONG:-}" ]; then
 	skip_all 'peers.sh has these as well'

@@ -42,4 +42,4 @@ as same '&'
 as longer '& unsigned long more;'
 as shorter ''
 scripts/lab run "$row" "${fresh[@]}" --icount --limit 900 --with "$tmp/with" \
-	--log "build/lab/log/$row.elsewhere.log" -- ../here/elsewhere.guest.sh
+	--log "build/lab/log/$row.elsewhere.log" -- ../host/elsewhere.guest.sh

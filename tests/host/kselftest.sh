@@ -67,7 +67,7 @@ runs()
 	done
 	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
 		--disk "tests=$here/install" -- \
-		../here/kselftest.guest.sh "${options[@]}" >"$here/ktap"
+		../host/kselftest.guest.sh "${options[@]}" >"$here/ktap"
 }
 
 # The runner's own lines: a version, a plan, and every test passed

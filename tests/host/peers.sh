@@ -4,7 +4,7 @@
 #
 # Other people's tests as bystanders: without a rule, with a catch-all rule of
 # grace 10m and with one of grace 0. With 10m no test may change; those that
-# change with 0 are in tests/here/peers/expected. Runs on the host, boots guests;
+# change with 0 are in tests/host/peers/expected. Runs on the host, boots guests;
 # prints TAP. Leaves a table, peers.md, beside its output, of all suites that have
 # run on the row, each with its date. PEERS="python libuv" runs these suites only.
 set -eu
@@ -17,7 +17,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 peers_modules=()	# all
 . tests/lib/tap.sh
-. tests/here/peers/suites.sh
+. tests/host/peers/suites.sh
 
 all='selftests tls mptcp python go node libevent libuv late'
 prepare

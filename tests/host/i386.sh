@@ -77,4 +77,4 @@ mkdir -p "$i386/run"
 tar -cf "$here/i386.tar" -C "$i386" --exclude='*.a' --exclude=./usr/include \
 	--exclude=./usr/share --exclude=./dev --exclude=./var .
 scripts/lab run "$row" "${fresh[@]}" --limit 900 --disk "i386=$here/i386.tar" -- \
-	../here/i386.guest.sh
+	../host/i386.guest.sh

@@ -7,4 +7,4 @@ set -eu
 
 cd "$(dirname "$0")/../.."
 exec scripts/lab run "${ROW:-bookworm}" --icount --root tls --limit 900 -- \
-	../here/tls_libraries.guest.sh
+	../host/tls_libraries.guest.sh

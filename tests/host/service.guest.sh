@@ -20,7 +20,7 @@ if [ $$ = 1 ]; then
 	mkdir -p /run/systemd/system/multi-user.target.wants
 	cat >/run/systemd/system/halfrst-test.service <<-'UNIT'
 	[Service]
-	ExecStart=/run/halfrst/tests/here/service.guest.sh job
+	ExecStart=/run/halfrst/tests/host/service.guest.sh job
 	UNIT
 	ln -s ../halfrst-test.service /run/systemd/system/multi-user.target.wants
 	for dir in proc sys dev run; do
