@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Of module and extension */
-#define XT_HALFRST_VERSION	"1.2"
+#define XT_HALFRST_VERSION	"2.0"
 
 enum {
 	XT_HALFRST_UID		= 1 << 0,	/* uid_min..uid_max is set */
