@@ -16,8 +16,6 @@
 #include <net/netfilter/nf_conntrack_helper.h>
 #endif
 
-#include "halfrst_socket.h"
-
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
 /* The lookups take the namespace's hash table as an argument until they find
  * it themselves.  tcp_hashinfo, its older name, is not exported everywhere.
@@ -35,26 +33,28 @@ static inline struct inet_hashinfo *halfrst_hashinfo(const struct net *net)
 /**
  * halfrst_lookup4 - the socket of a connection over IPv4
  * @net: network namespace
- * @n: name
+ * @peer: the peer's address
+ * @peer_port: the peer's port
+ * @local: our address
+ * @local_port: our port, in the host's order
+ * @dif: device
  * @sdif: interface of the VRF's slave, or 0
  *
  * Context: under rcu_read_lock().
  * Return: a full, request or time-wait socket with a reference that
  * sock_gen_put() drops, or NULL.
  */
-static inline struct sock *halfrst_lookup4(struct net *net,
-					   const struct halfrst_name *n,
-					   int sdif)
+static inline struct sock *halfrst_lookup4(struct net *net, __be32 peer,
+					   __be16 peer_port, __be32 local,
+					   u16 local_port, int dif, int sdif)
 {
-	__be32 peer = n->peer.s6_addr32[3], local = n->local.s6_addr32[3];
-
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
 	return __inet_lookup_established(net, halfrst_hashinfo(net), peer,
-					 n->peer_port, local,
-					 ntohs(n->local_port), n->dif, sdif);
+					 peer_port, local, local_port, dif,
+					 sdif);
 #else
-	return __inet_lookup_established(net, peer, n->peer_port, local,
-					 ntohs(n->local_port), n->dif, sdif);
+	return __inet_lookup_established(net, peer, peer_port, local,
+					 local_port, dif, sdif);
 #endif
 }
 
@@ -62,37 +62,42 @@ static inline struct sock *halfrst_lookup4(struct net *net,
 /**
  * halfrst_lookup6 - as halfrst_lookup4(), over IPv6
  * @net: network namespace
- * @n: name
+ * @peer: the peer's address
+ * @peer_port: the peer's port
+ * @local: our address
+ * @local_port: our port, in the host's order
+ * @dif: device
  * @sdif: interface of the VRF's slave, or 0
  *
  * Context: under rcu_read_lock().
  * Return: a socket with a reference, or NULL.
  */
 static inline struct sock *halfrst_lookup6(struct net *net,
-					   const struct halfrst_name *n,
-					   int sdif)
+					   const struct in6_addr *peer,
+					   __be16 peer_port,
+					   const struct in6_addr *local,
+					   u16 local_port, int dif, int sdif)
 {
 #ifdef HALFRST_HAVE_LOOKUP_HASHINFO
-	return __inet6_lookup_established(net, halfrst_hashinfo(net), &n->peer,
-					  n->peer_port, &n->local,
-					  ntohs(n->local_port), n->dif, sdif);
+	return __inet6_lookup_established(net, halfrst_hashinfo(net), peer,
+					  peer_port, local, local_port, dif,
+					  sdif);
 #else
-	return __inet6_lookup_established(net, &n->peer, n->peer_port,
-					  &n->local, ntohs(n->local_port),
-					  n->dif, sdif);
+	return __inet6_lookup_established(net, peer, peer_port, local,
+					  local_port, dif, sdif);
 #endif
 }
 #endif
 
 /**
- * halfrst_timer_stop - stop a timer and wait until its function is over
+ * halfrst_stop_timer - stop a timer and wait until its function is over
  * @timer: one that nobody starts again, or only its own function
  *
  * timer_delete_sync(), which was del_timer_sync().
  *
  * Context: process context.
  */
-static inline void halfrst_timer_stop(struct timer_list *timer)
+static inline void halfrst_stop_timer(struct timer_list *timer)
 {
 #ifdef HALFRST_HAVE_TIMER_DELETE
 	timer_delete_sync(timer);
@@ -102,14 +107,14 @@ static inline void halfrst_timer_stop(struct timer_list *timer)
 }
 
 /**
- * halfrst_ulp_readable - has a layer above TCP bytes for the application?
+ * halfrst_is_readable - has a layer above TCP bytes for the application?
  * @sk: a TCP socket, its lock held
  *
  * kTLS and sockmap take bytes out of TCP's receive queue before read() does.
  *
  * Return: true if a read would return such bytes.
  */
-static inline bool halfrst_ulp_readable(struct sock *sk)
+static inline bool halfrst_is_readable(struct sock *sk)
 {
 #ifdef HALFRST_HAVE_SK_IS_READABLE
 	return sk_is_readable(sk);
@@ -121,14 +126,14 @@ static inline bool halfrst_ulp_readable(struct sock *sk)
 }
 
 /**
- * halfrst_signed - must segments of this socket be signed or encrypted?
+ * halfrst_must_sign - must segments of this socket be signed or encrypted?
  * @sk: a TCP socket
  *
  * TCP-MD5 (RFC 2385), TCP-AO (RFC 5925), PSP.
  *
  * Return: true if the peer takes no plain RST.
  */
-static inline bool halfrst_signed(const struct sock *sk)
+static inline bool halfrst_must_sign(const struct sock *sk)
 {
 #ifdef CONFIG_TCP_MD5SIG
 	if (rcu_access_pointer(tcp_sk(sk)->md5sig_info))
@@ -147,7 +152,7 @@ static inline bool halfrst_signed(const struct sock *sk)
 
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
 /**
- * halfrst_helper_init - prepare a conntrack helper for TCP
+ * halfrst_init_helper - prepare a conntrack helper for TCP
  * @helper: what to prepare
  * @name: its name, of IPv4 and IPv6
  * @number: from 0 to 255, another one for each
@@ -161,7 +166,7 @@ static inline bool halfrst_signed(const struct sock *sk)
  * Context: process context.
  */
 static inline void
-halfrst_helper_init(struct nf_conntrack_helper *helper, const char *name,
+halfrst_init_helper(struct nf_conntrack_helper *helper, const char *name,
 		    u8 number, const struct nf_conntrack_expect_policy *policy,
 		    int (*help)(struct sk_buff *skb, unsigned int protoff,
 				struct nf_conn *ct,
@@ -177,7 +182,7 @@ halfrst_helper_init(struct nf_conntrack_helper *helper, const char *name,
 }
 
 /**
- * halfrst_helpers_register - let conntrack know helpers
+ * halfrst_register_helpers - let conntrack know helpers
  * @helpers: these
  * @n: how many there are
  * @registered: receives where conntrack has them: in copies or as they are
@@ -186,7 +191,7 @@ halfrst_helper_init(struct nf_conntrack_helper *helper, const char *name,
  * Return: 0, or an error and none of them is known.
  */
 static inline int
-halfrst_helpers_register(struct nf_conntrack_helper *helpers, unsigned int n,
+halfrst_register_helpers(struct nf_conntrack_helper *helpers, unsigned int n,
 			 struct nf_conntrack_helper **registered)
 {
 #ifdef HALFRST_HAVE_HELPER_COPY
@@ -201,7 +206,7 @@ halfrst_helpers_register(struct nf_conntrack_helper *helpers, unsigned int n,
 }
 
 /**
- * halfrst_helpers_unregister - take back what halfrst_helpers_register() did
+ * halfrst_unregister_helpers - take back what halfrst_register_helpers() did
  * @helpers: the same
  * @n: the same
  * @registered: the same
@@ -209,7 +214,7 @@ halfrst_helpers_register(struct nf_conntrack_helper *helpers, unsigned int n,
  * Context: process context; waits until none of them is running.
  */
 static inline void
-halfrst_helpers_unregister(struct nf_conntrack_helper *helpers, unsigned int n,
+halfrst_unregister_helpers(struct nf_conntrack_helper *helpers, unsigned int n,
 			   struct nf_conntrack_helper **registered)
 {
 #ifdef HALFRST_HAVE_HELPER_COPY

@@ -21,13 +21,13 @@
 #include "xt_HALFRST.h"
 
 /**
- * halfrst_name - the connection's name
+ * halfrst_get_name - the connection's name
  * @name: to be filled
  * @sk: a full or a request socket
  *
  * Context: any.
  */
-void halfrst_name(struct halfrst_name *name, const struct sock *sk)
+void halfrst_get_name(struct halfrst_name *name, const struct sock *sk)
 {
 	ipv6_addr_set_v4mapped(sk->sk_daddr, &name->peer);
 	ipv6_addr_set_v4mapped(sk->sk_rcv_saddr, &name->local);
@@ -43,7 +43,7 @@ void halfrst_name(struct halfrst_name *name, const struct sock *sk)
 }
 
 /**
- * halfrst_find - the socket of that name, by TCP's own hash table
+ * halfrst_find_socket - the socket of that name, by TCP's own hash table
  * @net: network namespace
  * @n: name
  * @sdif: interface of the VRF's slave that a segment has come through, or 0
@@ -52,14 +52,17 @@ void halfrst_name(struct halfrst_name *name, const struct sock *sk)
  * Return: a socket with a reference that sock_gen_put() drops, or NULL.  Perhaps
  * another life of it, perhaps a request or time-wait socket.
  */
-struct sock *halfrst_find(struct net *net, const struct halfrst_name *n,
-			  int sdif)
+struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
+				 int sdif)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	if (!ipv6_addr_v4mapped(&n->peer))
-		return halfrst_lookup6(net, n, sdif);
+		return halfrst_lookup6(net, &n->peer, n->peer_port, &n->local,
+				       ntohs(n->local_port), n->dif, sdif);
 #endif
-	return halfrst_lookup4(net, n, sdif);
+	return halfrst_lookup4(net, n->peer.s6_addr32[3], n->peer_port,
+			       n->local.s6_addr32[3], ntohs(n->local_port),
+			       n->dif, sdif);
 }
 
 /**
@@ -88,7 +91,7 @@ static bool halfrst_kernel_owned(struct sock *sk)
 }
 
 /**
- * halfrst_exempt - is this a socket that is always left alone?
+ * halfrst_is_exempt - is this a socket that is always left alone?
  * @sk: a full socket
  *
  * The kernel's own and MPTCP's have an owner that does not expect a reset from
@@ -98,9 +101,9 @@ static bool halfrst_kernel_owned(struct sock *sk)
  * Context: locked, under rcu_read_lock().
  * Return: true if it is.
  */
-bool halfrst_exempt(struct sock *sk)
+bool halfrst_is_exempt(struct sock *sk)
 {
-	return sk_is_mptcp(sk) || tcp_sk(sk)->repair || halfrst_signed(sk) ||
+	return sk_is_mptcp(sk) || tcp_sk(sk)->repair || halfrst_must_sign(sk) ||
 	       halfrst_kernel_owned(sk);
 }
 
@@ -111,33 +114,33 @@ static bool halfrst_in_range(u32 id, u32 min, u32 max)
 }
 
 /**
- * halfrst_owner - is this the owner that the rule means?
+ * halfrst_match_owner - is this the owner that the rule means?
  * @sk: a full socket
- * @net: its network namespace
- * @info: the rule; ids are meant in the namespace's user namespace
+ * @info: the rule; ids are meant in the user namespace of @sk's network
+ *        namespace
  *
  * uid and gid are those of the process that opened or accepted the socket.
  *
  * Context: any.
- * Return: 1 if it is, 0 if it is not, -1 if nobody can tell before accept().
+ * Return: see there.
  */
-int halfrst_owner(struct sock *sk, const struct net *net,
-		  const struct xt_halfrst_info *info)
+enum halfrst_owner halfrst_match_owner(struct sock *sk,
+				       const struct xt_halfrst_info *info)
 {
+	struct user_namespace *ns = sock_net(sk)->user_ns;
+	enum halfrst_owner owner = HALFRST_OWNER_UNKNOWN;
 	u32 flags = info->flags;
-	int match = -1;
+	bool match = true;
 
 	if (!(flags & (XT_HALFRST_UID | XT_HALFRST_GID)))
-		return 1;
+		return HALFRST_OWNER_MEANT;
 	/* Against sock_orphan(): with the lock, socket and file stay */
 	read_lock_bh(&sk->sk_callback_lock);
 	if (sk->sk_socket) {
 		const struct file *file = sk->sk_socket->file;
-		uid_t uid = from_kuid(net->user_ns, READ_ONCE(sk->sk_uid));
-		gid_t gid = file ? from_kgid(net->user_ns,
-					     file->f_cred->fsgid) : -1;
+		uid_t uid = from_kuid(ns, READ_ONCE(sk->sk_uid));
+		gid_t gid = file ? from_kgid(ns, file->f_cred->fsgid) : -1;
 
-		match = 1;
 		if (flags & XT_HALFRST_UID)
 			match &= halfrst_in_range(uid, info->uid_min,
 						  info->uid_max) !=
@@ -146,16 +149,17 @@ int halfrst_owner(struct sock *sk, const struct net *net,
 			match &= halfrst_in_range(gid, info->gid_min,
 						  info->gid_max) !=
 				 !!(flags & XT_HALFRST_GID_INV);
+		owner = match ? HALFRST_OWNER_MEANT : HALFRST_OWNER_OTHER;
 	}
 	read_unlock_bh(&sk->sk_callback_lock);
-	return match;
+	return owner;
 }
 
 /* Did not even one byte pass, and has connect() not returned yet?  Then it
  * shall return what it would have returned.  A program that does not wait in
  * connect() and never asks it again looks the same for ever.
  */
-static bool halfrst_connecting(const struct sock *sk)
+static bool halfrst_is_connecting(const struct sock *sk)
 {
 	return sk->sk_socket->state == SS_CONNECTING &&
 	       !tcp_sk(sk)->data_segs_in && !tcp_sk(sk)->data_segs_out;
@@ -182,7 +186,7 @@ static u32 halfrst_unread(const struct sock *sk, u32 *from)
 }
 
 /**
- * halfrst_layered - is there a layer above TCP: kTLS, sockmap?
+ * halfrst_has_layer - is there a layer above TCP: kTLS, sockmap?
  * @sk: a full socket
  *
  * It may hold bytes that were written, which cannot be seen from here.
@@ -190,13 +194,13 @@ static u32 halfrst_unread(const struct sock *sk, u32 *from)
  * Context: locked, under rcu_read_lock().
  * Return: true if there is.
  */
-bool halfrst_layered(const struct sock *sk)
+bool halfrst_has_layer(const struct sock *sk)
 {
 	return inet_csk(sk)->icsk_ulp_ops || sk_psock(sk);
 }
 
 /**
- * halfrst_unfinished - is there more to come behind the last write?
+ * halfrst_expects_more - is there more to come behind the last write?
  * @sk: a full socket
  *
  * Between two pages of sendfile() or splice() a process is not blocked in a
@@ -208,7 +212,7 @@ bool halfrst_layered(const struct sock *sk)
  * Context: locked.
  * Return: true if there is, as far as TCP knows.
  */
-bool halfrst_unfinished(const struct sock *sk)
+bool halfrst_expects_more(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
@@ -216,24 +220,36 @@ bool halfrst_unfinished(const struct sock *sk)
 }
 
 /**
- * halfrst_pending - does anything speak against a reset now?
+ * halfrst_is_pending - is anything on its way, in either direction?
  * @sk: a socket in CLOSE_WAIT that was accepted
- * @grace: 0 if the application may be about to do something
  *
- * What is on its way to the peer would be lost.  What was not read yet would
- * not, and without a grace nothing else tells that nobody will read it.
+ * What is on its way to the peer would be lost by a reset.
  *
  * Context: locked, under rcu_read_lock().
- * Return: true if something does.
+ * Return: true if something is.
  */
-bool halfrst_pending(struct sock *sk, u32 grace)
+bool halfrst_is_pending(struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return tp->snd_una != tp->write_seq || sk->sk_write_pending ||
+	       halfrst_is_readable(sk);
+}
+
+/**
+ * halfrst_is_attended - may the application be about to do something?
+ * @sk: a socket in CLOSE_WAIT that was accepted
+ *
+ * Read what it has not read yet, or learn that it is connected.  A reset would
+ * lose nothing; but without a grace nothing else tells that nobody comes.
+ *
+ * Context: locked.
+ * Return: true if it may.
+ */
+bool halfrst_is_attended(struct sock *sk)
+{
 	u32 from, unread = halfrst_unread(sk, &from);
 
-	if (tp->snd_una != tp->write_seq || sk->sk_write_pending ||
-	    halfrst_ulp_readable(sk))
-		return true;
-	return !grace && (halfrst_connecting(sk) ||
-			  (unread && !halfrst_tls_alert(sk, from, unread)));
+	return halfrst_is_connecting(sk) ||
+	       (unread && !halfrst_is_tls_alert(sk, from, unread));
 }

@@ -28,15 +28,28 @@ struct halfrst_name {
 	int		dif;
 };
 
-void halfrst_name(struct halfrst_name *name, const struct sock *sk);
-struct sock *halfrst_find(struct net *net, const struct halfrst_name *n,
-			  int sdif);
+/**
+ * enum halfrst_owner - is a socket's owner the one that a rule means?
+ * @HALFRST_OWNER_MEANT: yes, or the rule means everybody
+ * @HALFRST_OWNER_OTHER: no
+ * @HALFRST_OWNER_UNKNOWN: nobody can tell before accept()
+ */
+enum halfrst_owner {
+	HALFRST_OWNER_MEANT,
+	HALFRST_OWNER_OTHER,
+	HALFRST_OWNER_UNKNOWN,
+};
+
+void halfrst_get_name(struct halfrst_name *name, const struct sock *sk);
+struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
+				 int sdif);
 u32 halfrst_life(const struct sock *sk);
-bool halfrst_exempt(struct sock *sk);
-int halfrst_owner(struct sock *sk, const struct net *net,
-		  const struct xt_halfrst_info *info);
-bool halfrst_layered(const struct sock *sk);
-bool halfrst_unfinished(const struct sock *sk);
-bool halfrst_pending(struct sock *sk, u32 grace);
+bool halfrst_is_exempt(struct sock *sk);
+enum halfrst_owner halfrst_match_owner(struct sock *sk,
+				       const struct xt_halfrst_info *info);
+bool halfrst_has_layer(const struct sock *sk);
+bool halfrst_expects_more(const struct sock *sk);
+bool halfrst_is_pending(struct sock *sk);
+bool halfrst_is_attended(struct sock *sk);
 
 #endif /* _HALFRST_SOCKET_H */

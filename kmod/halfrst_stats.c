@@ -59,6 +59,9 @@ static void halfrst_stats_line(struct seq_file *seq, const char *name,
 
 	for_each_possible_cpu(cpu)
 		sum += READ_ONCE(per_cpu_ptr(sn->counters, cpu)->n[stat]);
+	/* One that goes down may do so while the CPUs are added up */
+	if (stat == HALFRST_WATCHING)
+		sum = max((long)sum, 0L);
 	seq_printf(seq, "%s %lu\n", name, sum);
 }
 

@@ -39,7 +39,7 @@ static bool halfrst_tls_peek(const struct sock *sk, u32 seq, u8 *to, u32 n)
 }
 
 /**
- * halfrst_tls_alert - is one TLS alert all that is unread?
+ * halfrst_is_tls_alert - is one TLS alert all that is unread?
  * @sk: a TCP socket, its spinlock held, owned by no process
  * @from: sequence number of the first unread byte
  * @unread: how many bytes can be read, without FIN
@@ -51,7 +51,7 @@ static bool halfrst_tls_peek(const struct sock *sk, u32 seq, u8 *to, u32 n)
  * Context: any.
  * Return: true if it is.
  */
-bool halfrst_tls_alert(const struct sock *sk, u32 from, u32 unread)
+bool halfrst_is_tls_alert(const struct sock *sk, u32 from, u32 unread)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u8 head[HEADER];

@@ -6,6 +6,6 @@
 
 struct sock;
 
-bool halfrst_tls_alert(const struct sock *sk, u32 from, u32 unread);
+bool halfrst_is_tls_alert(const struct sock *sk, u32 from, u32 unread);
 
 #endif /* _HALFRST_TLS_H */

@@ -12,72 +12,37 @@
 #include <linux/tracepoint.h>
 #include <net/tcp.h>
 
+#include "halfrst_look.h"
 #include "halfrst_socket.h"
 
-#ifndef _HALFRST_REASONS
-#define _HALFRST_REASONS
-/**
- * enum halfrst_reason - why a socket is watched, reset or let go
- * @HALFRST_BY_FIN: a FIN matched a rule (watch)
- * @HALFRST_BY_QUIET: half-closed and still (reset)
- * @HALFRST_BY_DEADLINE: the deadline is over (reset)
- * @HALFRST_BY_DRY_RUN: would have been reset (forget)
- * @HALFRST_BY_CLOSED: closed by the application or a RST (forget)
- * @HALFRST_BY_EXEMPT: a socket that is left alone (forget)
- * @HALFRST_BY_EXPIRED: the FIN never took effect (forget)
- * @HALFRST_BY_UNLOAD: the module or the namespace goes away (forget)
- * @HALFRST_BY_OWNER: accepted by somebody else than the rule means (forget)
- * @HALFRST_BY_FULL: its first look was not the last, and too many are watched
- *                   (forget)
- * @HALFRST_BY_NOMEM: likewise, and out of memory (forget)
- * @HALFRST_BY_REPEATED: likewise, and the socket is watched already (forget)
- * @HALFRST_LOOK_AGAIN: nothing of all this yet; not traced
- */
-enum halfrst_reason {
-	HALFRST_BY_FIN,
-	HALFRST_BY_QUIET,
-	HALFRST_BY_DEADLINE,
-	HALFRST_BY_DRY_RUN,
-	HALFRST_BY_CLOSED,
-	HALFRST_BY_EXEMPT,
-	HALFRST_BY_EXPIRED,
-	HALFRST_BY_UNLOAD,
-	HALFRST_BY_OWNER,
-	HALFRST_BY_FULL,
-	HALFRST_BY_NOMEM,
-	HALFRST_BY_REPEATED,
-	HALFRST_LOOK_AGAIN,
-};
-#endif
-
 /* Lets user space (perf, trace-cmd) print the names as well */
-TRACE_DEFINE_ENUM(HALFRST_BY_FIN);
-TRACE_DEFINE_ENUM(HALFRST_BY_QUIET);
-TRACE_DEFINE_ENUM(HALFRST_BY_DEADLINE);
-TRACE_DEFINE_ENUM(HALFRST_BY_DRY_RUN);
-TRACE_DEFINE_ENUM(HALFRST_BY_CLOSED);
-TRACE_DEFINE_ENUM(HALFRST_BY_EXEMPT);
-TRACE_DEFINE_ENUM(HALFRST_BY_EXPIRED);
-TRACE_DEFINE_ENUM(HALFRST_BY_UNLOAD);
-TRACE_DEFINE_ENUM(HALFRST_BY_OWNER);
-TRACE_DEFINE_ENUM(HALFRST_BY_FULL);
-TRACE_DEFINE_ENUM(HALFRST_BY_NOMEM);
-TRACE_DEFINE_ENUM(HALFRST_BY_REPEATED);
+TRACE_DEFINE_ENUM(HALFRST_REASON_FIN);
+TRACE_DEFINE_ENUM(HALFRST_REASON_STILL);
+TRACE_DEFINE_ENUM(HALFRST_REASON_DEADLINE);
+TRACE_DEFINE_ENUM(HALFRST_REASON_DRY_RUN);
+TRACE_DEFINE_ENUM(HALFRST_REASON_CLOSED);
+TRACE_DEFINE_ENUM(HALFRST_REASON_EXEMPT);
+TRACE_DEFINE_ENUM(HALFRST_REASON_EXPIRED);
+TRACE_DEFINE_ENUM(HALFRST_REASON_UNLOAD);
+TRACE_DEFINE_ENUM(HALFRST_REASON_OWNER);
+TRACE_DEFINE_ENUM(HALFRST_REASON_FULL);
+TRACE_DEFINE_ENUM(HALFRST_REASON_NOMEM);
+TRACE_DEFINE_ENUM(HALFRST_REASON_REPEATED);
 
 #define halfrst_show_reason(reason)				\
 	__print_symbolic(reason,				\
-			 { HALFRST_BY_FIN,	"fin" },	\
-			 { HALFRST_BY_QUIET,	"quiet" },	\
-			 { HALFRST_BY_DEADLINE,	"deadline" },	\
-			 { HALFRST_BY_DRY_RUN,	"dry-run" },	\
-			 { HALFRST_BY_CLOSED,	"closed" },	\
-			 { HALFRST_BY_EXEMPT,	"exempt" },	\
-			 { HALFRST_BY_EXPIRED,	"expired" },	\
-			 { HALFRST_BY_UNLOAD,	"unload" },	\
-			 { HALFRST_BY_OWNER,	"owner" },	\
-			 { HALFRST_BY_FULL,	"full" },	\
-			 { HALFRST_BY_NOMEM,	"nomem" },	\
-			 { HALFRST_BY_REPEATED,	"repeated" })
+			 { HALFRST_REASON_FIN,	"fin" },	\
+			 { HALFRST_REASON_STILL,	"still" },	\
+			 { HALFRST_REASON_DEADLINE,	"deadline" },	\
+			 { HALFRST_REASON_DRY_RUN,	"dry-run" },	\
+			 { HALFRST_REASON_CLOSED,	"closed" },	\
+			 { HALFRST_REASON_EXEMPT,	"exempt" },	\
+			 { HALFRST_REASON_EXPIRED,	"expired" },	\
+			 { HALFRST_REASON_UNLOAD,	"unload" },	\
+			 { HALFRST_REASON_OWNER,	"owner" },	\
+			 { HALFRST_REASON_FULL,	"full" },	\
+			 { HALFRST_REASON_NOMEM,	"nomem" },	\
+			 { HALFRST_REASON_REPEATED,	"repeated" })
 
 DECLARE_EVENT_CLASS(halfrst_event,
 	TP_PROTO(const void *watch, const struct halfrst_name *name,

@@ -46,7 +46,7 @@ enum {
  * @uid_max: last uid of the range, not below @uid_min
  * @gid_min: first gid of the range
  * @gid_max: last gid of the range, not below @gid_min
- * @grace: how long the socket must have been quiet, in ms
+ * @grace: how long the socket must have been still, in ms
  * @deadline: reset this long after the FIN whatever is pending, in ms;
  *            at least 1 and at least @grace
  * @reset_with: XT_HALFRST_EPIPE and its siblings

@@ -2,7 +2,7 @@
 /*
  * Tracepoints: each socket's story, told by tracefs, field by field.
  *
- *	halfrst_watch ─┬─ halfrst_reset		reason=quiet, deadline
+ *	halfrst_watch ─┬─ halfrst_reset		reason=still, deadline
  *	reason=fin     └─ halfrst_forget	reason=dry-run, closed, ...
  */
 
@@ -138,7 +138,7 @@ static void quiet(void **state)
 	assert_int_equal(recorded(NULL, 0), 0);
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, "R. 1:1(0) ack 2");
-	story(&c, "halfrst_reset", "quiet", 0, 30);
+	story(&c, "halfrst_reset", "still", 0, 30);
 }
 
 /* A server's socket: the ports change places */
@@ -154,7 +154,7 @@ static void quiet_server(void **state)
 	assert_int_equal(c.app_port, 8080);
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, "R. 1:1(0) ack 2");
-	story(&c, "halfrst_reset", "quiet", 0, 30);
+	story(&c, "halfrst_reset", "still", 0, 30);
 }
 
 /* The time is the one that the wire shows */
@@ -173,8 +173,8 @@ static void grace(void **state)
 	assert_int_equal(recorded(NULL, 0), 1);
 	g = peer_expect_within(&c, 10000, "R. 1:1(0) ack 2");
 	took = (g->when - start) / 1000;
-	story(&c, "halfrst_reset", "quiet", 4995, 6280);
-	story(&c, "halfrst_reset", "quiet", took > 50 ? took - 50 : 0,
+	story(&c, "halfrst_reset", "still", 4995, 6280);
+	story(&c, "halfrst_reset", "still", took > 50 ? took - 50 : 0,
 	      took + 20);
 }
 
@@ -284,7 +284,7 @@ static void two_rules(void **state)
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, "R. 1:1(0) ack 2");
 	expect_counter("repeated", 1);
-	story(&c, "halfrst_reset", "quiet", 0, 30);
+	story(&c, "halfrst_reset", "still", 0, 30);
 }
 
 /* How many stories end with this reason; each has begun, and the others go on */
@@ -368,7 +368,7 @@ static void format(void **state)
 		"field:__u16 dport;",
 	};
 	static const char *const reasons[] = {
-		"0, \"fin\"", "1, \"quiet\"", "2, \"deadline\"",
+		"0, \"fin\"", "1, \"still\"", "2, \"deadline\"",
 		"3, \"dry-run\"", "4, \"closed\"", "5, \"exempt\"",
 		"6, \"expired\"", "7, \"unload\"", "8, \"owner\"",
 		"9, \"full\"", "10, \"nomem\"", "11, \"repeated\"",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From a packet to a socket, for nftables: conntrack helpers.
+ * A front end for nftables: conntrack helpers.
  *
  * nft has no plug-ins, but "ct helper" takes any name that the kernel knows.
  * A connection that has one of these helpers is treated as if each of its
@@ -18,7 +18,7 @@
 #include <net/route.h>
 
 #include "halfrst_compat.h"
-#include "halfrst_target.h"
+#include "halfrst_fin.h"
 #include "xt_HALFRST.h"
 
 #define SECONDS	1000
@@ -60,7 +60,7 @@ static const struct nf_conntrack_expect_policy halfrst_policy = {
 /* The options of this connection's helper.  NULL if it has been taken away
  * since conntrack looked.
  */
-static const struct xt_halfrst_info *halfrst_options(const struct nf_conn *ct)
+static const struct xt_halfrst_info *halfrst_get_options(const struct nf_conn *ct)
 {
 	const struct nf_conn_help *help = nfct_help(ct);
 	const struct nf_conntrack_helper *helper;
@@ -80,7 +80,7 @@ static const struct xt_halfrst_info *halfrst_options(const struct nf_conn *ct)
  * route does not end here.  On loopback a segment goes out by the route that
  * it comes in by.  A bridge's conntrack has no route at all.
  */
-static bool halfrst_arrived(const struct sk_buff *skb, u8 family)
+static bool halfrst_has_arrived(const struct sk_buff *skb, u8 family)
 {
 	if (!skb->skb_iif || !skb_dst(skb))
 		return false;
@@ -91,7 +91,7 @@ static bool halfrst_arrived(const struct sk_buff *skb, u8 family)
 
 /* Apart from what each packet goes through */
 static noinline void halfrst_help_fin(struct sk_buff *skb,
-				      unsigned int protoff,
+				      const struct tcphdr *th,
 				      const struct nf_conn *ct,
 				      enum ip_conntrack_info ctinfo)
 {
@@ -99,11 +99,11 @@ static noinline void halfrst_help_fin(struct sk_buff *skb,
 	u8 family = nf_ct_l3num(ct);
 
 	/* An ICMP error about the connection is no segment */
-	if (ctinfo == IP_CT_RELATED || !halfrst_arrived(skb, family))
+	if (ctinfo == IP_CT_RELATED || !halfrst_has_arrived(skb, family))
 		return;
-	info = halfrst_options(ct);
+	info = halfrst_get_options(ct);
 	if (info)
-		halfrst_fin(nf_ct_net(ct), skb, family, protoff, info);
+		halfrst_receive_fin(nf_ct_net(ct), skb, family, th, info);
 }
 
 /* Softirq, or process context for what this host sends and behind NFQUEUE;
@@ -112,34 +112,44 @@ static noinline void halfrst_help_fin(struct sk_buff *skb,
 static int halfrst_help(struct sk_buff *skb, unsigned int protoff,
 			struct nf_conn *ct, enum ip_conntrack_info ctinfo)
 {
-	const struct tcphdr *th = (const void *)(skb->data + protoff);
+	const struct tcphdr *th;
+	struct tcphdr buf;
 
-	if (unlikely(skb_headlen(skb) < protoff + sizeof(*th) || th->fin))
-		halfrst_help_fin(skb, protoff, ct, ctinfo);
+	th = halfrst_fin_header(skb, protoff, &buf);
+	if (unlikely(th))
+		halfrst_help_fin(skb, th, ct, ctinfo);
 	return NF_ACCEPT;
 }
 
 static int __init halfrst_helper_module_init(void)
 {
-	int i;
+	int i, err;
 
-	BUILD_BUG_ON(HALFRST_VARIANTS > 255);	/* of halfrst_helper_init() */
+	err = halfrst_core_init();
+	if (err)
+		return err;
+	BUILD_BUG_ON(HALFRST_VARIANTS > 255);	/* of halfrst_init_helper() */
 	for (i = 0; i < HALFRST_VARIANTS; i++)
-		halfrst_helper_init(&halfrst_helpers[i],
+		halfrst_init_helper(&halfrst_helpers[i],
 				    halfrst_variants[i].name, i,
 				    &halfrst_policy, halfrst_help);
 	/* unwinds in reverse if it fails */
-	return halfrst_helpers_register(halfrst_helpers, HALFRST_VARIANTS,
-					halfrst_registered);
+	err = halfrst_register_helpers(halfrst_helpers, HALFRST_VARIANTS,
+				       halfrst_registered);
+	if (err)
+		halfrst_core_exit();
+	return err;
 }
 
 /* Takes them from the connections that have them, and returns when nothing is
- * on its way into halfrst_help().  Watches are xt_HALFRST's, and go on.
+ * on its way into halfrst_help().  Watches are the core's: if that is
+ * xt_HALFRST's, they go on.
  */
 static void __exit halfrst_helper_module_exit(void)
 {
-	halfrst_helpers_unregister(halfrst_helpers, HALFRST_VARIANTS,
+	halfrst_unregister_helpers(halfrst_helpers, HALFRST_VARIANTS,
 				   halfrst_registered);
+	halfrst_core_exit();
 }
 
 module_init(halfrst_helper_module_init);

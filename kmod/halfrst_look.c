@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One look at a socket: reset it now, look again later, or forget it.
+ *
+ * The only file that knows times.  A look decides under the socket's spinlock,
+ * which is held as TCP holds it, and acts there: whatever TCP may do with it may
+ * be done here.
+ */
+#include <linux/errno.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "halfrst_compat.h"
+#include "halfrst_look.h"
+#include "halfrst_reset.h"
+#include "halfrst_socket.h"
+#include "xt_HALFRST.h"
+
+#define EXACT		64		/* jiffies that a timer keeps to */
+#define FIRST_STEP	msecs_to_jiffies(10)
+#define LONGEST_STEP	(60 * HZ)
+#define FIN_TIMEOUT	(60 * HZ)	/* for a FIN to take effect */
+#define HELD_TIMEOUT	HZ		/* for what cannot be seen from here */
+
+static const u8 halfrst_errors[XT_HALFRST_ERRORS] = {
+	[XT_HALFRST_EPIPE]		= EPIPE,
+	[XT_HALFRST_ECONNRESET]		= ECONNRESET,
+	[XT_HALFRST_ECONNABORTED]	= ECONNABORTED,
+	[XT_HALFRST_ETIMEDOUT]		= ETIMEDOUT,
+};
+
+/* Has the time come?  Both in jiffies, less than 2^31 apart. */
+static bool halfrst_is_due(u32 now, u32 due)
+{
+	return (s32)(now - due) >= 0;
+}
+
+/* Look again at @due, or earlier.  With a grace the time from look to look
+ * doubles, up to a quarter of the grace: so late are reads and writes seen.  What
+ * takes much longer, because the peer does not acknowledge, is looked at the
+ * more rarely the longer it takes; the time of its ACK is known then.  Without a
+ * grace, a look is late by an eighth of the FIN's age.
+ */
+static enum halfrst_reason halfrst_look_again(struct halfrst_state *s, u32 now,
+					      u32 due)
+{
+	u32 grace = msecs_to_jiffies(s->info.grace);
+	u32 age = now - (grace ? s->active : s->since);
+	u32 step = grace ? max(min(age, grace / 4), age / 64) : age / 8;
+
+	step = clamp_t(u32, step, s->begun ? FIRST_STEP : 1, LONGEST_STEP);
+	s->due = now + clamp_t(s32, due - now, 1, step);
+	return HALFRST_REASON_LOOK_AGAIN;
+}
+
+/* TCP has not taken the FIN, or not yet */
+static enum halfrst_reason halfrst_await_fin(struct halfrst_state *s, u32 now)
+{
+	u32 due = s->since + FIN_TIMEOUT;
+
+	return halfrst_is_due(now, due) ? HALFRST_REASON_EXPIRED :
+					  halfrst_look_again(s, now, due);
+}
+
+/* What is to be done about the socket, now?  Its spinlock is held, but a
+ * process may own it.  Sets @due for HALFRST_REASON_LOOK_AGAIN.
+ */
+static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
+					 struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 now = tcp_jiffies32, never = now + LONGEST_STEP, due = never;
+	u32 grace = msecs_to_jiffies(s->info.grace), progress;
+	bool was_pending = s->pending;
+
+	/* Not ours if a process is inside the socket, perhaps for long: it
+	 * may be blocked in a page fault.  TCP's backlog waits for it, too.
+	 */
+	if (sock_owned_by_user(sk))
+		return halfrst_look_again(s, now, never);
+
+	if (!s->known) {
+		s->known = true;
+		s->life = halfrst_life(sk);
+	}
+	if (s->life != halfrst_life(sk) || sock_flag(sk, SOCK_DEAD) ||
+	    sk->sk_shutdown & SEND_SHUTDOWN)
+		return HALFRST_REASON_CLOSED;
+	if (halfrst_is_exempt(sk))
+		return HALFRST_REASON_EXEMPT;
+	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_SYN_RECV))
+		return halfrst_await_fin(s, now);
+	if (sk->sk_state != TCP_CLOSE_WAIT)
+		return HALFRST_REASON_CLOSED;
+
+	/* Waits in a listener's accept queue, which inet_csk_listen_stop()
+	 * relies on.  Its time begins when a process has accepted it.
+	 */
+	if (!sk->sk_socket)
+		return halfrst_look_again(s, now, never);
+	s->uid = READ_ONCE(sk->sk_uid);
+	if (halfrst_match_owner(sk, &s->info) == HALFRST_OWNER_OTHER)
+		return HALFRST_REASON_OWNER;
+
+	progress = tp->copied_seq + tp->write_seq;
+	if (!s->begun) {
+		s->begun = true;
+		s->since = now;
+		s->active = now;
+		s->progress = progress;
+	}
+	if (halfrst_has_layer(sk))
+		grace = max_t(u32, grace, HELD_TIMEOUT);
+	s->pending = halfrst_is_pending(sk) ||
+		     (!s->info.grace && halfrst_is_attended(sk)) ||
+		     (now - tp->lsndtime < HELD_TIMEOUT &&
+		      halfrst_expects_more(sk));
+	if (s->progress != progress) {
+		s->progress = progress;
+		s->active = now;
+	} else if (was_pending && !s->pending) {
+		/* The last ACK has ended it.  Unless kTLS or sockmap has. */
+		if (halfrst_has_layer(sk))
+			s->active = now;
+		else if (halfrst_is_due(tp->rcv_tstamp, s->active))
+			s->active = tp->rcv_tstamp;
+	}
+
+	if (!s->pending) {
+		due = s->active + grace;
+		if (halfrst_is_due(now, due))
+			return HALFRST_REASON_STILL;
+	}
+	if (s->info.flags & XT_HALFRST_DEADLINE) {
+		u32 end = s->since + msecs_to_jiffies(s->info.deadline);
+
+		if (halfrst_is_due(now, end))
+			return HALFRST_REASON_DEADLINE;
+		if (halfrst_is_due(due, end))
+			due = end;
+	}
+	return halfrst_look_again(s, now, due);
+}
+
+/* Decided under the socket's spinlock, done under it */
+static enum halfrst_reason halfrst_act(struct halfrst_state *s,
+				       struct sock *sk,
+				       enum halfrst_reason reason)
+{
+	u32 now = tcp_jiffies32;
+
+	if (s->info.flags & XT_HALFRST_DRY_RUN)
+		return HALFRST_REASON_DRY_RUN;
+	if (halfrst_reset(sk, halfrst_errors[s->info.reset_with]))
+		return reason;
+	return halfrst_look_again(s, now, now + FIRST_STEP);
+}
+
+/**
+ * halfrst_begin - a FIN has come: a socket's state begins, or begins anew
+ * @s: the state; its lock is held, or nobody else knows it
+ * @sk: the socket, a full or a request one
+ * @info: options of the rule; copied
+ *
+ * Context: any.
+ */
+void halfrst_begin(struct halfrst_state *s, const struct sock *sk,
+		   const struct xt_halfrst_info *info)
+{
+	s->info = *info;
+	s->since = tcp_jiffies32;
+	s->active = s->since;
+	s->begun = false;
+	s->known = false;
+	s->pending = false;
+	s->uid = sk_fullsock(sk) ? READ_ONCE(sk->sk_uid) : INVALID_UID;
+}
+
+/**
+ * halfrst_look - one look at a socket
+ * @s: what earlier looks have left; its lock is held, or nobody else knows it
+ * @sk: the socket, with a reference, or NULL: it is closed
+ *
+ * Resets the socket if it is half-closed and still, or its deadline is over.
+ *
+ * Context: softirq, under rcu_read_lock().
+ * Return: why the socket was reset or is let go; or HALFRST_REASON_LOOK_AGAIN,
+ * and halfrst_next_look() tells when.
+ */
+enum halfrst_reason halfrst_look(struct halfrst_state *s, struct sock *sk)
+{
+	enum halfrst_reason reason = HALFRST_REASON_CLOSED;
+
+	if (sk && sk_fullsock(sk)) {
+		bh_lock_sock(sk);
+		reason = halfrst_judge(s, sk);
+		if (reason == HALFRST_REASON_STILL ||
+		    reason == HALFRST_REASON_DEADLINE)
+			reason = halfrst_act(s, sk, reason);
+		bh_unlock_sock(sk);
+	} else if (sk && sk->sk_state == TCP_NEW_SYN_RECV) {
+		reason = halfrst_await_fin(s, tcp_jiffies32);
+	}
+	return reason;
+}
+
+/**
+ * halfrst_look_is_due - has the time of the next look come?
+ * @s: the state that halfrst_look() has left
+ *
+ * Context: any, @s as for halfrst_look().
+ * Return: true if it has.
+ */
+bool halfrst_look_is_due(const struct halfrst_state *s)
+{
+	return halfrst_is_due(tcp_jiffies32, s->due);
+}
+
+/**
+ * halfrst_next_look - when to look again
+ * @s: the state that halfrst_look() has left
+ *
+ * A timer is late by up to an eighth of its time, and brings many together in
+ * one softirq that is long enough to hold up the reception of packets.  So it is
+ * to stop early and go on: looks are as far apart as the FINs were.  Nothing is
+ * left if the CPU was taken away meanwhile.
+ *
+ * Context: any, @s as for halfrst_look().
+ * Return: when a timer is to come, in jiffies.
+ */
+unsigned long halfrst_next_look(const struct halfrst_state *s)
+{
+	s32 left = max_t(s32, s->due - tcp_jiffies32, 0);
+
+	if (left > EXACT)
+		left -= left / 8;
+	return jiffies + left;
+}
+
+/**
+ * halfrst_hurry - look now, that is at the next tick
+ * @s: the state; its lock is held
+ *
+ * One more FIN has come: it may be the real one.
+ *
+ * Context: any.
+ */
+void halfrst_hurry(struct halfrst_state *s)
+{
+	if (!s->begun) {
+		s->since = tcp_jiffies32;
+		s->active = s->since;
+	}
+	s->due = tcp_jiffies32;
+}
