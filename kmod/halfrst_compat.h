@@ -8,6 +8,7 @@
 #ifndef _HALFRST_COMPAT_H
 #define _HALFRST_COMPAT_H
 
+#include <linux/skmsg.h>
 #include <linux/timer.h>
 #include <net/inet_hashtables.h>
 #include <net/inet6_hashtables.h>
@@ -122,6 +123,75 @@ static inline bool halfrst_is_readable(struct sock *sk)
 	const struct proto *prot = READ_ONCE(sk->sk_prot);
 
 	return prot->stream_memory_read && prot->stream_memory_read(sk);
+#endif
+}
+
+/**
+ * halfrst_psock - what sockmap keeps of a socket
+ * @sk: a TCP socket
+ *
+ * Where SK_USER_DATA_PSOCK does not mark it, sk_psock() takes anybody's
+ * sk_user_data for it: such a socket is another part of the kernel's then.
+ *
+ * Context: under rcu_read_lock().
+ * Return: it, or NULL.
+ */
+static inline struct sk_psock *halfrst_psock(const struct sock *sk)
+{
+#ifdef SK_USER_DATA_PSOCK
+	return sk_psock(sk);
+#else
+	return NULL;
+#endif
+}
+
+/**
+ * halfrst_psock_holds - are there bytes in sockmap's hands?
+ * @sk: a TCP socket, its spinlock held, owned by no process
+ *
+ * Corked ones that send() took, and ones that have arrived, which TCP's close
+ * may destroy.
+ *
+ * Context: under rcu_read_lock().
+ * Return: true if there are.
+ */
+static inline bool halfrst_psock_holds(const struct sock *sk)
+{
+	const struct sk_psock *psock = halfrst_psock(sk);
+
+	return psock && (psock->cork || !skb_queue_empty(&psock->ingress_skb) ||
+			 !list_empty(&psock->ingress_msg));
+}
+
+/**
+ * halfrst_right_edge - how far has the peer ever been allowed to send?
+ * @tp: a TCP socket, its spinlock held, owned by no process
+ *
+ * Return: the number behind it; may be before rcv_nxt.
+ */
+static inline u32 halfrst_right_edge(const struct tcp_sock *tp)
+{
+	u32 edge = tp->rcv_wup + tp->rcv_wnd;
+
+#ifndef HALFRST_NO_MWND_SEQ
+	if (after(tp->rcv_mwnd_seq, edge))
+		edge = tp->rcv_mwnd_seq;
+#endif
+	return edge;
+}
+
+/**
+ * halfrst_purges_at_reset - does a RST destroy what was not read yet?
+ * @sk: a TCP socket
+ *
+ * Return: true if it does, in this namespace.
+ */
+static inline bool halfrst_purges_at_reset(const struct sock *sk)
+{
+#ifdef HALFRST_NO_PURGE
+	return false;
+#else
+	return READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_purge_receive_queue);
 #endif
 }
 

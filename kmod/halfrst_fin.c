@@ -15,6 +15,8 @@
 #include <net/tcp.h>
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
 #include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_extend.h>
+#include <net/netfilter/nf_conntrack_seqadj.h>
 #endif
 
 #include "halfrst_fin.h"
@@ -55,29 +57,103 @@ static bool halfrst_is_translated(struct halfrst_name *name,
 #endif
 }
 
+/* Where its own numbers are not those that TCP will see: after a helper has made
+ * a payload longer or shorter.  nf_conntrack_confirm() comes behind all rules.
+ * Read as nf_ct_seq_adjust() reads it, but without the lock, and without a need
+ * for nf_conntrack.ko.
+ */
+static void halfrst_adjust(struct halfrst_fin *fin, const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+	const struct nf_ct_seqadj *way;
+	const struct nf_ct_ext *ext;
+	s32 offset;
+
+	if (likely(!ct || !test_bit(IPS_SEQ_ADJUST_BIT, &ct->status)) ||
+	    nf_is_loopback_packet(skb))
+		return;
+	ext = READ_ONCE(ct->ext);
+	if (!ext || !ext->offset[NF_CT_EXT_SEQADJ])
+		return;
+	way = &((const struct nf_conn_seqadj *)
+		((const char *)ext + ext->offset[NF_CT_EXT_SEQADJ]))->
+			seq[CTINFO2DIR(ctinfo)];
+	offset = after(fin->seq, way->correction_pos) ? way->offset_after :
+							way->offset_before;
+	fin->seq += offset;
+	fin->end += offset;
+	fin->adjusted = true;
+#endif
+}
+
+/* Do more fragments of this packet follow?  IPv6's come here one by one if
+ * nobody has put them together; IPv4's do not.
+ */
+static bool halfrst_is_fragment(const struct sk_buff *skb, u8 family,
+				unsigned int thoff)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	const int extensions = sizeof(struct ipv6hdr);
+	__be16 fragment = 0;
+	u8 next;
+
+	if (family == NFPROTO_IPV4 || thoff == extensions)
+		return false;
+	next = ipv6_hdr(skb)->nexthdr;
+	ipv6_skip_exthdr(skb, extensions, &next, &fragment);
+	return fragment & htons(IP6_MF);
+#else
+	return false;
+#endif
+}
+
+/* What it says, and whether TCP would see a FIN in it at all */
+static bool halfrst_parse_fin(struct halfrst_fin *fin,
+			      const struct sk_buff *skb, u8 family,
+			      unsigned int thoff, const struct tcphdr *th)
+{
+	unsigned int payload = thoff + th->doff * 4;
+
+	if (!th->ack || th->syn || th->rst || th->doff < sizeof(*th) / 4 ||
+	    payload > skb->len)
+		return false;
+	fin->seq = ntohl(th->seq);
+	fin->end = fin->seq + skb->len - payload + 1;
+	fin->ack = ntohl(th->ack_seq);
+	fin->open = halfrst_is_fragment(skb, family, thoff);
+	fin->adjusted = false;
+	if (family == NFPROTO_IPV4) {
+		fin->dif = inet_iif(skb);
+		fin->sdif = inet_sdif(skb);
+	} else {
+		fin->dif = inet6_iif(skb);
+		fin->sdif = inet6_sdif(skb);
+	}
+	halfrst_adjust(fin, skb);
+	return true;
+}
+
 /* The socket that TCP will give the segment to, with a reference that
  * sock_gen_put() drops: a request or time-wait socket, too.  Or NULL.
  */
 static struct sock *halfrst_get_socket(struct net *net, struct sk_buff *skb,
-				       u8 family, const struct tcphdr *th)
+				       u8 family, const struct tcphdr *th,
+				       const struct halfrst_fin *fin)
 {
 	struct halfrst_name name = {
 		.peer_port = th->source,
 		.local_port = th->dest,
 	};
 	struct sock *sk = skb->sk;
-	int sdif;
 
 	if (family == NFPROTO_IPV4) {
 		ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &name.peer);
 		ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, &name.local);
-		name.dif = inet_iif(skb);
-		sdif = inet_sdif(skb);
 	} else {
 		name.peer = ipv6_hdr(skb)->saddr;
 		name.local = ipv6_hdr(skb)->daddr;
-		name.dif = inet6_iif(skb);
-		sdif = inet6_sdif(skb);
 	}
 	/* From early demux or a redirection, which do not know of NAT.  Not
 	 * every such socket is counted for the segment: one that is being
@@ -85,32 +161,38 @@ static struct sock *halfrst_get_socket(struct net *net, struct sk_buff *skb,
 	 */
 	if (!halfrst_is_translated(&name, skb, family) && sk)
 		return refcount_inc_not_zero(&sk->sk_refcnt) ? sk : NULL;
-	return halfrst_find_socket(net, &name, sdif);
+	return halfrst_find_socket(net, &name, fin->dif, fin->sdif);
 }
 
 /**
- * halfrst_receive_fin - a FIN for this host
+ * halfrst_receive_fin - a segment for this host that has the FIN bit
  * @net: the network namespace that it has come to
  * @skb: the segment
  * @family: NFPROTO_IPV4 or NFPROTO_IPV6
- * @th: its TCP header, or a copy
+ * @thoff: where its TCP header begins
+ * @th: that header, or a copy
  * @info: options
  *
- * Finds the socket and puts it under watch.  Counts what happens.
+ * Finds the socket and puts it under watch.  Counts what happens, unless TCP
+ * sees no FIN in it: with SYN or RST, without ACK (RFC 9293, 3.10.7.4), or with a
+ * header that is longer than itself.
  *
  * Context: softirq, or process context behind NFQUEUE; under rcu_read_lock(),
  * in LOCAL_IN.
  */
 void halfrst_receive_fin(struct net *net, struct sk_buff *skb, u8 family,
-			 const struct tcphdr *th,
+			 unsigned int thoff, const struct tcphdr *th,
 			 const struct xt_halfrst_info *info)
 {
+	struct halfrst_fin fin;
 	struct sock *sk;
 
+	if (!halfrst_parse_fin(&fin, skb, family, thoff, th))
+		return;
 	halfrst_count(net, HALFRST_FINS);
-	sk = halfrst_get_socket(net, skb, family, th);
+	sk = halfrst_get_socket(net, skb, family, th, &fin);
 	if (sk)
-		halfrst_watch(net, sk, info);
+		halfrst_watch(net, sk, &fin, info);
 	else
 		halfrst_count(net, HALFRST_NO_SOCKET);
 }

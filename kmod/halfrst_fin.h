@@ -31,7 +31,7 @@ halfrst_fin_header(const struct sk_buff *skb, unsigned int thoff,
 }
 
 void halfrst_receive_fin(struct net *net, struct sk_buff *skb, u8 family,
-			 const struct tcphdr *th,
+			 unsigned int thoff, const struct tcphdr *th,
 			 const struct xt_halfrst_info *info);
 
 #ifdef HALFRST_CORE_ELSEWHERE

@@ -91,6 +91,7 @@ static bool halfrst_has_arrived(const struct sk_buff *skb, u8 family)
 
 /* Apart from what each packet goes through */
 static noinline void halfrst_help_fin(struct sk_buff *skb,
+				      unsigned int protoff,
 				      const struct tcphdr *th,
 				      const struct nf_conn *ct,
 				      enum ip_conntrack_info ctinfo)
@@ -103,7 +104,8 @@ static noinline void halfrst_help_fin(struct sk_buff *skb,
 		return;
 	info = halfrst_get_options(ct);
 	if (info)
-		halfrst_receive_fin(nf_ct_net(ct), skb, family, th, info);
+		halfrst_receive_fin(nf_ct_net(ct), skb, family, protoff, th,
+				    info);
 }
 
 /* Softirq, or process context for what this host sends and behind NFQUEUE;
@@ -117,7 +119,7 @@ static int halfrst_help(struct sk_buff *skb, unsigned int protoff,
 
 	th = halfrst_fin_header(skb, protoff, &buf);
 	if (unlikely(th))
-		halfrst_help_fin(skb, th, ct, ctinfo);
+		halfrst_help_fin(skb, protoff, th, ct, ctinfo);
 	return NF_ACCEPT;
 }
 

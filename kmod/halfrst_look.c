@@ -23,6 +23,7 @@
 #define LONGEST_STEP	(60 * HZ)
 #define FIN_TIMEOUT	(60 * HZ)	/* for a FIN to take effect */
 #define HELD_TIMEOUT	HZ		/* for what cannot be seen from here */
+#define READ_TIMEOUT	HZ		/* for a reader of a few bytes */
 
 static const u8 halfrst_errors[XT_HALFRST_ERRORS] = {
 	[XT_HALFRST_EPIPE]		= EPIPE,
@@ -46,8 +47,8 @@ static bool halfrst_is_due(u32 now, u32 due)
 static enum halfrst_reason halfrst_look_again(struct halfrst_state *s, u32 now,
 					      u32 due)
 {
-	u32 grace = msecs_to_jiffies(s->info.grace);
-	u32 age = now - (grace ? s->active : s->since);
+	u32 grace = s->begun ? msecs_to_jiffies(s->first.info.grace) : 0;
+	u32 age = now - (s->begun && !grace ? s->first.since : s->active);
 	u32 step = grace ? max(min(age, grace / 4), age / 64) : age / 8;
 
 	step = clamp_t(u32, step, s->begun ? FIRST_STEP : 1, LONGEST_STEP);
@@ -56,12 +57,64 @@ static enum halfrst_reason halfrst_look_again(struct halfrst_state *s, u32 now,
 }
 
 /* TCP has not taken the FIN, or not yet */
-static enum halfrst_reason halfrst_await_fin(struct halfrst_state *s, u32 now)
+static enum halfrst_reason halfrst_await_fin(struct halfrst_state *s, u32 now,
+					     u32 rcv_nxt)
 {
-	u32 due = s->since + FIN_TIMEOUT;
+	if (!halfrst_drop_old_claims(&s->first, rcv_nxt, now - FIN_TIMEOUT))
+		return HALFRST_REASON_EXPIRED;
+	return halfrst_look_again(s, now, s->first.seen + FIN_TIMEOUT);
+}
 
-	return halfrst_is_due(now, due) ? HALFRST_REASON_EXPIRED :
-					  halfrst_look_again(s, now, due);
+/* TCP has taken a FIN.  Is it one that has met a rule, and whose?  Returns
+ * HALFRST_REASON_FIN if the time begins to run.
+ */
+static enum halfrst_reason halfrst_settle(struct halfrst_state *s, u32 now,
+					  struct sock *sk)
+{
+	if (!s->taken &&
+	    !halfrst_keep_claims_of(&s->first, tcp_sk(sk)->rcv_nxt))
+		return HALFRST_REASON_EXPIRED;
+	/* From here on numbers are not asked again: TCP's own moves by one more
+	 * for some strays.
+	 */
+	s->taken = true;
+	/* Waits in a listener's accept queue, which inet_csk_listen_stop()
+	 * relies on.  Its time begins when a process has accepted it.
+	 */
+	if (!sk->sk_socket)
+		return halfrst_look_again(s, now, now + LONGEST_STEP);
+	s->uid = READ_ONCE(sk->sk_uid);
+	if (!halfrst_choose_claim(&s->first, sk))
+		return HALFRST_REASON_OWNER;
+	s->begun = true;
+	s->life = halfrst_life(sk);
+	s->first.since = now;
+	s->first.progress = halfrst_progress(sk);
+	s->active = now;
+	return HALFRST_REASON_FIN;
+}
+
+/* How long must this socket have been still?  Sets @pending. */
+static u32 halfrst_get_grace(struct halfrst_state *s, u32 now, struct sock *sk)
+{
+	u32 grace = msecs_to_jiffies(s->first.info.grace);
+
+	s->pending = halfrst_is_pending(sk) ||
+		     (now - tcp_sk(sk)->lsndtime < HELD_TIMEOUT &&
+		      halfrst_expects_more(sk));
+	if (!grace) {
+		switch (halfrst_attention(sk)) {
+		case HALFRST_ATTENTION_NONE:
+			break;
+		case HALFRST_ATTENTION_BRIEF:
+			grace = READ_TIMEOUT;
+			break;
+		case HALFRST_ATTENTION_LASTING:
+			s->pending = true;
+			break;
+		}
+	}
+	return halfrst_has_layer(sk) ? max_t(u32, grace, HELD_TIMEOUT) : grace;
 }
 
 /* What is to be done about the socket, now?  Its spinlock is held, but a
@@ -71,54 +124,38 @@ static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
 					 struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 now = tcp_jiffies32, never = now + LONGEST_STEP, due = never;
-	u32 grace = msecs_to_jiffies(s->info.grace), progress;
+	u32 now = tcp_jiffies32, due = now + LONGEST_STEP;
 	bool was_pending = s->pending;
+	enum halfrst_reason reason;
+	u32 grace, progress;
 
 	/* Not ours if a process is inside the socket, perhaps for long: it
 	 * may be blocked in a page fault.  TCP's backlog waits for it, too.
 	 */
 	if (sock_owned_by_user(sk))
-		return halfrst_look_again(s, now, never);
+		return halfrst_look_again(s, now, due);
 
-	if (!s->known) {
-		s->known = true;
-		s->life = halfrst_life(sk);
-	}
-	if (s->life != halfrst_life(sk) || sock_flag(sk, SOCK_DEAD) ||
-	    sk->sk_shutdown & SEND_SHUTDOWN)
+	if (sock_flag(sk, SOCK_DEAD) || sk->sk_shutdown & SEND_SHUTDOWN)
 		return HALFRST_REASON_CLOSED;
 	if (halfrst_is_exempt(sk))
 		return HALFRST_REASON_EXEMPT;
-	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_SYN_RECV))
-		return halfrst_await_fin(s, now);
+	if (!s->taken &&
+	    (1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_SYN_RECV))
+		return halfrst_await_fin(s, now, tp->rcv_nxt);
 	if (sk->sk_state != TCP_CLOSE_WAIT)
 		return HALFRST_REASON_CLOSED;
-
-	/* Waits in a listener's accept queue, which inet_csk_listen_stop()
-	 * relies on.  Its time begins when a process has accepted it.
-	 */
-	if (!sk->sk_socket)
-		return halfrst_look_again(s, now, never);
-	s->uid = READ_ONCE(sk->sk_uid);
-	if (halfrst_match_owner(sk, &s->info) == HALFRST_OWNER_OTHER)
-		return HALFRST_REASON_OWNER;
-
-	progress = tp->copied_seq + tp->write_seq;
 	if (!s->begun) {
-		s->begun = true;
-		s->since = now;
-		s->active = now;
-		s->progress = progress;
+		reason = halfrst_settle(s, now, sk);
+		if (reason != HALFRST_REASON_FIN)
+			return reason;
 	}
-	if (halfrst_has_layer(sk))
-		grace = max_t(u32, grace, HELD_TIMEOUT);
-	s->pending = halfrst_is_pending(sk) ||
-		     (!s->info.grace && halfrst_is_attended(sk)) ||
-		     (now - tp->lsndtime < HELD_TIMEOUT &&
-		      halfrst_expects_more(sk));
-	if (s->progress != progress) {
-		s->progress = progress;
+	if (s->life != halfrst_life(sk))
+		return HALFRST_REASON_CLOSED;
+
+	grace = halfrst_get_grace(s, now, sk);
+	progress = halfrst_progress(sk);
+	if (s->first.progress != progress) {
+		s->first.progress = progress;
 		s->active = now;
 	} else if (was_pending && !s->pending) {
 		/* The last ACK has ended it.  Unless kTLS or sockmap has. */
@@ -132,9 +169,13 @@ static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
 		due = s->active + grace;
 		if (halfrst_is_due(now, due))
 			return HALFRST_REASON_STILL;
+		/* So late are reads and writes seen, whatever the FIN's age */
+		if (halfrst_is_due(due, now + grace / 4))
+			due = now + grace / 4;
 	}
-	if (s->info.flags & XT_HALFRST_DEADLINE) {
-		u32 end = s->since + msecs_to_jiffies(s->info.deadline);
+	if (s->first.info.flags & XT_HALFRST_DEADLINE) {
+		u32 end = s->first.since +
+			  msecs_to_jiffies(s->first.info.deadline);
 
 		if (halfrst_is_due(now, end))
 			return HALFRST_REASON_DEADLINE;
@@ -151,9 +192,9 @@ static enum halfrst_reason halfrst_act(struct halfrst_state *s,
 {
 	u32 now = tcp_jiffies32;
 
-	if (s->info.flags & XT_HALFRST_DRY_RUN)
+	if (s->first.info.flags & XT_HALFRST_DRY_RUN)
 		return HALFRST_REASON_DRY_RUN;
-	if (halfrst_reset(sk, halfrst_errors[s->info.reset_with]))
+	if (halfrst_reset(sk, halfrst_errors[s->first.info.reset_with]))
 		return reason;
 	return halfrst_look_again(s, now, now + FIRST_STEP);
 }
@@ -161,21 +202,67 @@ static enum halfrst_reason halfrst_act(struct halfrst_state *s,
 /**
  * halfrst_begin - a FIN has come: a socket's state begins, or begins anew
  * @s: the state; its lock is held, or nobody else knows it
+ * @claim: of the FIN; copied
  * @sk: the socket, a full or a request one
- * @info: options of the rule; copied
  *
  * Context: any.
  */
-void halfrst_begin(struct halfrst_state *s, const struct sock *sk,
-		   const struct xt_halfrst_info *info)
+void halfrst_begin(struct halfrst_state *s, const struct halfrst_claim *claim,
+		   const struct sock *sk)
 {
-	s->info = *info;
-	s->since = tcp_jiffies32;
-	s->active = s->since;
+	s->first = *claim;
+	s->active = claim->seen;
+	s->taken = false;
 	s->begun = false;
-	s->known = false;
 	s->pending = false;
 	s->uid = sk_fullsock(sk) ? READ_ONCE(sk->sk_uid) : INVALID_UID;
+}
+
+/**
+ * halfrst_refresh - one more FIN has come
+ * @s: the state; its lock is held
+ * @claims: of that FIN; copied
+ * @sk: the socket, a full or a request one
+ *
+ * It may be the real one, so the next look is due now, that is at the next tick.
+ *
+ * Context: bottom halves off; the socket's spinlock is not held.
+ * Return: as halfrst_add_claim().
+ */
+int halfrst_refresh(struct halfrst_state *s, const struct halfrst_claim *claims,
+		    struct sock *sk)
+{
+	int err = 0;
+
+	s->due = tcp_jiffies32;
+	if (s->begun)
+		return 0;
+	for (; claims && !err; claims = claims->next)
+		if (!s->taken || claims->end == s->first.end)
+			err = halfrst_add_claim(&s->first, claims, sk);
+	s->active = s->due;
+	return err;
+}
+
+/**
+ * halfrst_is_another_life - is a FIN for a later life of the socket?
+ * @s: the state; its lock is held
+ * @sk: what is found now by the socket's name, a full or a request one
+ *
+ * connect() after AF_UNSPEC, from a bound port to the same address, has the same
+ * name.  TCP had taken the FIN of the earlier life.  The socket's state is read
+ * with the lock held: TCP may take the FIN just now, of which a copy has come by
+ * another CPU.
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+bool halfrst_is_another_life(const struct halfrst_state *s,
+			     const struct sock *sk)
+{
+	return s->taken && (1 << inet_sk_state_load(sk)) &
+			   (TCPF_ESTABLISHED | TCPF_SYN_RECV |
+			    TCPF_NEW_SYN_RECV);
 }
 
 /**
@@ -201,7 +288,9 @@ enum halfrst_reason halfrst_look(struct halfrst_state *s, struct sock *sk)
 			reason = halfrst_act(s, sk, reason);
 		bh_unlock_sock(sk);
 	} else if (sk && sk->sk_state == TCP_NEW_SYN_RECV) {
-		reason = halfrst_await_fin(s, tcp_jiffies32);
+		reason = s->taken ? HALFRST_REASON_CLOSED :
+			 halfrst_await_fin(s, tcp_jiffies32,
+					   tcp_rsk(inet_reqsk(sk))->rcv_nxt);
 	}
 	return reason;
 }
@@ -237,21 +326,4 @@ unsigned long halfrst_next_look(const struct halfrst_state *s)
 	if (left > EXACT)
 		left -= left / 8;
 	return jiffies + left;
-}
-
-/**
- * halfrst_hurry - look now, that is at the next tick
- * @s: the state; its lock is held
- *
- * One more FIN has come: it may be the real one.
- *
- * Context: any.
- */
-void halfrst_hurry(struct halfrst_state *s)
-{
-	if (!s->begun) {
-		s->since = tcp_jiffies32;
-		s->active = s->since;
-	}
-	s->due = tcp_jiffies32;
 }

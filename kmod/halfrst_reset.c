@@ -4,6 +4,7 @@
  */
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
+#include <net/inet_ecn.h>
 #include <net/ip6_checksum.h>
 #include <net/sock.h>
 #include <net/tcp.h>
@@ -49,8 +50,12 @@ static void halfrst_rst_out(struct sk_buff *skb, const struct sock *sk)
 	u32 seq = tp->snd_nxt;
 	struct tcphdr *th;
 
-	/* The peer takes nothing that is outside its window */
-	if (after(seq, tcp_wnd_end(tp)))
+	/* The peer takes nothing that is outside its window, of which it may
+	 * have rounded off the end: tcp_acceptable_seq().
+	 */
+	if (after(seq, tcp_wnd_end(tp)) &&
+	    !(tp->rx_opt.wscale_ok &&
+	      seq - tcp_wnd_end(tp) < 1U << tp->rx_opt.rcv_wscale))
 		seq = tcp_wnd_end(tp);
 	skb_reset_transport_header(skb);
 	halfrst_rst(skb, inet->inet_sport, inet->inet_dport, seq);
@@ -115,6 +120,11 @@ bool halfrst_reset(struct sock *sk, int error)
 
 	TCP_INC_STATS(sock_net(sk), TCP_MIB_OUTSEGS);
 	TCP_INC_STATS(sock_net(sk), TCP_MIB_OUTRSTS);
+	/* As tcp_ecn_send(): what carries no data may not be marked (RFC 3168,
+	 * 6.1.4), but for congestion controls that want it (RFC 8257)
+	 */
+	if (!tcp_ca_needs_ecn(sk))
+		INET_ECN_dontxmit(sk);
 	skb_set_owner_w(out, sk);
 	inet_csk(sk)->icsk_af_ops->queue_xmit(sk, out, &inet_sk(sk)->cork.fl);
 	return true;

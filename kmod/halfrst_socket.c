@@ -8,7 +8,6 @@
  */
 #include <linux/cred.h>
 #include <linux/fs.h>
-#include <linux/skmsg.h>
 #include <linux/user_namespace.h>
 #include <net/mptcp.h>
 #include <net/net_namespace.h>
@@ -19,6 +18,9 @@
 #include "halfrst_socket.h"
 #include "halfrst_tls.h"
 #include "xt_HALFRST.h"
+
+#define LITTLE		4096	/* bytes */
+#define LONGEST_PACKET	65535	/* in all its fragments */
 
 /**
  * halfrst_get_name - the connection's name
@@ -45,49 +47,160 @@ void halfrst_get_name(struct halfrst_name *name, const struct sock *sk)
 /**
  * halfrst_find_socket - the socket of that name, by TCP's own hash table
  * @net: network namespace
- * @n: name
- * @sdif: interface of the VRF's slave that a segment has come through, or 0
+ * @n: name, of which the device does not count
+ * @dif: the device that a segment has come through
+ * @sdif: interface of the VRF's slave that it has come through, or 0
  *
  * Context: under rcu_read_lock().
  * Return: a socket with a reference that sock_gen_put() drops, or NULL.  Perhaps
  * another life of it, perhaps a request or time-wait socket.
  */
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
-				 int sdif)
+				 int dif, int sdif)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	if (!ipv6_addr_v4mapped(&n->peer))
 		return halfrst_lookup6(net, &n->peer, n->peer_port, &n->local,
-				       ntohs(n->local_port), n->dif, sdif);
+				       ntohs(n->local_port), dif, sdif);
 #endif
 	return halfrst_lookup4(net, n->peer.s6_addr32[3], n->peer_port,
 			       n->local.s6_addr32[3], ntohs(n->local_port),
-			       n->dif, sdif);
+			       dif, sdif);
+}
+
+/* tcp_sequence(), without what differs between kernels: a segment that begins
+ * inside the window, or at its edge, may be taken whole.
+ */
+static bool halfrst_in_window(const struct halfrst_fin *fin, u32 rcv_nxt,
+			      u32 edge)
+{
+	u32 end = fin->open ? fin->end + LONGEST_PACKET : fin->end;
+
+	if (before(edge, rcv_nxt))
+		edge = rcv_nxt;
+	return !before(end, rcv_nxt) && !after(fin->seq, edge);
+}
+
+/* tcp_ack() drops a segment that acknowledges what was never sent, or what was
+ * acknowledged long ago.
+ */
+static bool halfrst_is_ack_valid(const struct tcp_sock *tp,
+				 const struct halfrst_fin *fin)
+{
+	return fin->adjusted ||
+	       (!after(fin->ack, tp->write_seq) &&
+		!before(fin->ack, tp->snd_una - tp->max_window));
+}
+
+/* As it is now: a look asks again */
+static bool halfrst_may_take(const struct sock *sk,
+			     const struct halfrst_fin *fin)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!halfrst_is_ack_valid(tp, fin))
+		return false;
+	/* It can only be the FIN that TCP has, once more */
+	if (sk->sk_state == TCP_CLOSE_WAIT && !fin->open)
+		return fin->end == tp->rcv_nxt;
+	return halfrst_in_window(fin, tp->rcv_nxt, halfrst_right_edge(tp));
+}
+
+/**
+ * halfrst_may_take_fin - can TCP take this FIN, or has it taken it?
+ * @sk: a full or a request socket
+ * @fin: the FIN
+ *
+ * Keeps out what no kernel takes (RFC 9293, 3.10.7.4), and lets through what any
+ * may take: a FIN that is kept out by mistake is a socket that is never reset.
+ * While a process owns the socket its window may move: then each may be it.
+ *
+ * Context: bottom halves off, the spinlock not held.
+ * Return: false if it cannot.
+ */
+bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin)
+{
+	const struct request_sock *req;
+	bool may;
+
+	if (!sk_fullsock(sk)) {
+		req = inet_reqsk(sk);
+		return halfrst_in_window(fin, tcp_rsk(req)->rcv_nxt,
+					 tcp_rsk(req)->rcv_nxt +
+					 req->rsk_rcv_wnd);
+	}
+	/* The window's edge may be behind rcv_nxt for an instant */
+	bh_lock_sock_nested(sk);
+	may = sock_owned_by_user(sk) || halfrst_may_take(sk, fin);
+	bh_unlock_sock(sk);
+	return may;
+}
+
+/* Is a FIN among what has come too early?  TCP keeps that sorted. */
+static bool halfrst_holds_fin(const struct sock *sk, u32 end)
+{
+	struct rb_node *node = tcp_sk(sk)->out_of_order_queue.rb_node;
+	const struct tcp_skb_cb *cb;
+
+	while (node) {
+		cb = TCP_SKB_CB(rb_entry(node, struct sk_buff, rbnode));
+		if (!after(end, cb->seq))
+			node = node->rb_left;
+		else if (after(end, cb->end_seq))
+			node = node->rb_right;
+		else
+			return end == cb->end_seq && cb->tcp_flags & TCPHDR_FIN;
+	}
+	return false;
+}
+
+/**
+ * halfrst_may_hold_fin - does TCP keep a FIN until what is before it has come?
+ * @sk: a full or a request socket
+ * @end: the number behind the FIN
+ *
+ * Context: bottom halves off, the spinlock not held.
+ * Return: true if it does, or if nobody can tell because a process owns the
+ * socket.
+ */
+bool halfrst_may_hold_fin(struct sock *sk, u32 end)
+{
+	bool holds;
+
+	if (!sk_fullsock(sk))
+		return false;
+	bh_lock_sock_nested(sk);
+	holds = sock_owned_by_user(sk) || halfrst_holds_fin(sk, end);
+	bh_unlock_sock(sk);
+	return holds;
 }
 
 /**
  * halfrst_life - what tells one life of a socket from the next
  * @sk: a full socket
  *
- * The peer's first sequence number: connect() after AF_UNSPEC gets another.
+ * Our own first sequence number, which no peer chooses: connect() after
+ * AF_UNSPEC gets another.
  *
- * Context: locked; if not, it is wrong when TCP takes data at this very moment.
+ * Context: locked.
  * Return: the number.
  */
 u32 halfrst_life(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
-	return READ_ONCE(tp->rcv_nxt) - (u32)READ_ONCE(tp->bytes_received);
+	return tp->snd_una - (u32)tp->bytes_acked;
 }
 
 /* Has a part of the kernel taken the socket for itself?  Sockmap's mark does
- * not count.
+ * not count.  Before accept() nothing tells: a child has its listener's marks,
+ * and a listener of MPTCP's is the kernel's own.
  */
-static bool halfrst_kernel_owned(struct sock *sk)
+static bool halfrst_is_kernels(struct sock *sk)
 {
-	return sk->sk_kern_sock || (sk->sk_socket && !sk->sk_socket->file) ||
-	       (rcu_dereference_sk_user_data(sk) && !sk_psock(sk));
+	return sk->sk_socket &&
+	       (sk->sk_kern_sock || !sk->sk_socket->file ||
+		(rcu_dereference_sk_user_data(sk) && !halfrst_psock(sk)));
 }
 
 /**
@@ -103,8 +216,8 @@ static bool halfrst_kernel_owned(struct sock *sk)
  */
 bool halfrst_is_exempt(struct sock *sk)
 {
-	return sk_is_mptcp(sk) || tcp_sk(sk)->repair || halfrst_must_sign(sk) ||
-	       halfrst_kernel_owned(sk);
+	return sk_is_mptcp(sk) || tcp_sk(sk)->repair ||
+	       halfrst_must_sign(sk) || halfrst_is_kernels(sk);
 }
 
 static bool halfrst_in_range(u32 id, u32 min, u32 max)
@@ -155,14 +268,16 @@ enum halfrst_owner halfrst_match_owner(struct sock *sk,
 	return owner;
 }
 
-/* Did not even one byte pass, and has connect() not returned yet?  Then it
- * shall return what it would have returned.  A program that does not wait in
- * connect() and never asks it again looks the same for ever.
+/* Has the application not learnt yet that it is connected?  That it reads or
+ * writes tells, since most programs ask SO_ERROR and never connect() again.  One
+ * that does neither looks the same for ever.
  */
 static bool halfrst_is_connecting(const struct sock *sk)
 {
-	return sk->sk_socket->state == SS_CONNECTING &&
-	       !tcp_sk(sk)->data_segs_in && !tcp_sk(sk)->data_segs_out;
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return sk->sk_socket->state == SS_CONNECTING && !tp->data_segs_out &&
+	       tp->copied_seq == tp->rcv_nxt - (u32)tp->bytes_received;
 }
 
 /* How many bytes does read() still return, and from where?  The FIN takes a
@@ -189,14 +304,14 @@ static u32 halfrst_unread(const struct sock *sk, u32 *from)
  * halfrst_has_layer - is there a layer above TCP: kTLS, sockmap?
  * @sk: a full socket
  *
- * It may hold bytes that were written, which cannot be seen from here.
+ * Bytes may be on their way between it and TCP.
  *
  * Context: locked, under rcu_read_lock().
  * Return: true if there is.
  */
 bool halfrst_has_layer(const struct sock *sk)
 {
-	return inet_csk(sk)->icsk_ulp_ops || sk_psock(sk);
+	return inet_csk(sk)->icsk_ulp_ops || halfrst_psock(sk);
 }
 
 /**
@@ -220,36 +335,64 @@ bool halfrst_expects_more(const struct sock *sk)
 }
 
 /**
- * halfrst_is_pending - is anything on its way, in either direction?
+ * halfrst_is_pending - would a reset lose bytes?
  * @sk: a socket in CLOSE_WAIT that was accepted
  *
- * What is on its way to the peer would be lost by a reset.
+ * What is on its way to the peer; what a layer above TCP holds; and what a
+ * connect() that is asked again would purge.
  *
  * Context: locked, under rcu_read_lock().
- * Return: true if something is.
+ * Return: true if it would.
  */
 bool halfrst_is_pending(struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 from;
 
 	return tp->snd_una != tp->write_seq || sk->sk_write_pending ||
-	       halfrst_is_readable(sk);
+	       halfrst_tls_holds(sk) || halfrst_psock_holds(sk) ||
+	       ((halfrst_is_connecting(sk) || halfrst_purges_at_reset(sk)) &&
+		halfrst_unread(sk, &from));
 }
 
 /**
- * halfrst_is_attended - may the application be about to do something?
+ * halfrst_attention - may the application be about to do something?
  * @sk: a socket in CLOSE_WAIT that was accepted
  *
  * Read what it has not read yet, or learn that it is connected.  A reset would
- * lose nothing; but without a grace nothing else tells that nobody comes.
+ * lose nothing; but without a grace little else tells whether somebody comes.
+ * Of what leaks in the field, 4 KiB is above all farewells and greetings.  kTLS
+ * says the error of a reset before bytes that it has not parsed yet.
  *
- * Context: locked.
- * Return: true if it may.
+ * Context: locked, under rcu_read_lock().
+ * Return: see there.
  */
-bool halfrst_is_attended(struct sock *sk)
+enum halfrst_attention halfrst_attention(struct sock *sk)
 {
 	u32 from, unread = halfrst_unread(sk, &from);
 
-	return halfrst_is_connecting(sk) ||
-	       (unread && !halfrst_is_tls_alert(sk, from, unread));
+	if (halfrst_is_readable(sk))
+		return HALFRST_ATTENTION_LASTING;
+	if (!unread && halfrst_is_connecting(sk))
+		return HALFRST_ATTENTION_BRIEF;
+	if (!unread || halfrst_is_tls_alert(sk, from, unread))
+		return HALFRST_ATTENTION_NONE;
+	return unread > LITTLE || halfrst_has_tls(sk) ?
+	       HALFRST_ATTENTION_LASTING : HALFRST_ATTENTION_BRIEF;
+}
+
+/**
+ * halfrst_progress - what changes when the application does something
+ * @sk: a socket in CLOSE_WAIT that was accepted
+ *
+ * Reads or writes, or asks connect() again: that moves it further than any window
+ * is wide.
+ *
+ * Context: locked.
+ * Return: a number to be compared with the last one.
+ */
+u32 halfrst_progress(const struct sock *sk)
+{
+	return tcp_sk(sk)->copied_seq + tcp_sk(sk)->write_seq +
+	       ((u32)halfrst_is_connecting(sk) << 31);
 }

@@ -15,8 +15,7 @@ struct xt_halfrst_info;
  * @local: ours
  * @peer_port: the peer's port
  * @local_port: ours
- * @dif: the device that the socket is bound to, or 0; of a segment, the one
- *       that it has come through
+ * @dif: the device that the socket is bound to, or 0
  *
  * A key: it has no padding.
  */
@@ -26,6 +25,26 @@ struct halfrst_name {
 	__be16		peer_port;
 	__be16		local_port;
 	int		dif;
+};
+
+/**
+ * struct halfrst_fin - what a FIN says
+ * @seq: the number of its first byte
+ * @end: the number behind it, as far as its length is known
+ * @ack: what it acknowledges
+ * @dif: the device that it has come through
+ * @sdif: interface of the VRF's slave that it has come through, or 0
+ * @open: more bytes may follow before the FIN, in other fragments
+ * @adjusted: conntrack is going to change @ack
+ */
+struct halfrst_fin {
+	u32	seq;
+	u32	end;
+	u32	ack;
+	int	dif;
+	int	sdif;
+	bool	open;
+	bool	adjusted;
 };
 
 /**
@@ -40,9 +59,24 @@ enum halfrst_owner {
 	HALFRST_OWNER_UNKNOWN,
 };
 
+/**
+ * enum halfrst_attention - may the application be about to do something?
+ * @HALFRST_ATTENTION_NONE: nothing is left that it could read
+ * @HALFRST_ATTENTION_BRIEF: it has little to read, or has not learnt yet that it
+ *                           is connected
+ * @HALFRST_ATTENTION_LASTING: it has much to read, and may take its time
+ */
+enum halfrst_attention {
+	HALFRST_ATTENTION_NONE,
+	HALFRST_ATTENTION_BRIEF,
+	HALFRST_ATTENTION_LASTING,
+};
+
 void halfrst_get_name(struct halfrst_name *name, const struct sock *sk);
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
-				 int sdif);
+				 int dif, int sdif);
+bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin);
+bool halfrst_may_hold_fin(struct sock *sk, u32 end);
 u32 halfrst_life(const struct sock *sk);
 bool halfrst_is_exempt(struct sock *sk);
 enum halfrst_owner halfrst_match_owner(struct sock *sk,
@@ -50,6 +84,7 @@ enum halfrst_owner halfrst_match_owner(struct sock *sk,
 bool halfrst_has_layer(const struct sock *sk);
 bool halfrst_expects_more(const struct sock *sk);
 bool halfrst_is_pending(struct sock *sk);
-bool halfrst_is_attended(struct sock *sk);
+enum halfrst_attention halfrst_attention(struct sock *sk);
+u32 halfrst_progress(const struct sock *sk);
 
 #endif /* _HALFRST_SOCKET_H */

@@ -28,8 +28,8 @@ static unsigned int halfrst_tg(struct sk_buff *skb,
 		return XT_CONTINUE;
 	th = halfrst_fin_header(skb, par->thoff, &buf);
 	if (unlikely(th))
-		halfrst_receive_fin(xt_net(par), skb, xt_family(par), th,
-				    par->targinfo);
+		halfrst_receive_fin(xt_net(par), skb, xt_family(par), par->thoff,
+				    th, par->targinfo);
 	return XT_CONTINUE;
 }
 

@@ -54,7 +54,9 @@
  * @sk: until then the socket, a full or a request one, with a reference
  * @timer: looks again
  * @state: what looks remember
- * @rcu: to free it when it is dead; over the options, which nobody reads then
+ * @rcu: to free it when it is dead; over the first claim, which nobody reads then
+ * @dif: the device that the last FIN has come through: TCP found the socket by it
+ * @sdif: interface of the VRF's slave that it has come through, or 0
  */
 struct halfrst_watch {
 	struct rhash_head	node;
@@ -71,6 +73,8 @@ struct halfrst_watch {
 		struct halfrst_state	state;
 		struct rcu_head		rcu;
 	};
+	int			dif;
+	int			sdif;
 };
 
 struct halfrst_watch_net {
@@ -87,7 +91,7 @@ struct halfrst_first_looks {
 
 static unsigned int max_watches __read_mostly = 1048576;
 module_param(max_watches, uint, 0644);
-MODULE_PARM_DESC(max_watches, "most sockets watched in one network namespace");
+MODULE_PARM_DESC(max_watches, "most sockets watched in one network namespace; 0: reset none any more");
 
 /* An IPv4 address is 32 bits of its 128 */
 static u32 halfrst_hash(const void *key, u32 len, u32 seed)
@@ -127,8 +131,6 @@ static struct kmem_cache *halfrst_watch_cache __read_mostly;
 static unsigned int halfrst_watch_net_id __read_mostly;
 static DEFINE_PER_CPU(struct halfrst_first_looks, halfrst_first_looks);
 
-#define LOOKS		64		/* in one run of a tasklet */
-
 static struct halfrst_watch_net *halfrst_net(const struct net *net)
 {
 	return net_generic(net, halfrst_watch_net_id);
@@ -147,7 +149,7 @@ static void halfrst_trace_event(const struct halfrst_watch *w,
 				enum halfrst_reason reason)
 {
 	u16 family = w->state.ipv6 ? AF_INET6 : AF_INET;
-	u32 uid = __kuid_val(w->state.uid), since = w->state.since;
+	u32 uid = __kuid_val(w->state.uid), since = w->state.first.since;
 
 	switch (reason) {
 	case HALFRST_REASON_FIN:
@@ -172,6 +174,12 @@ static void halfrst_watch_end(const struct halfrst_watch *w,
 	halfrst_trace_event(w, reason);
 }
 
+static void halfrst_free_watch(struct halfrst_watch *w)
+{
+	halfrst_free_claims(&w->state.first);
+	kmem_cache_free(halfrst_watch_cache, w);
+}
+
 static void halfrst_free_rcu(struct rcu_head *rcu)
 {
 	kmem_cache_free(halfrst_watch_cache,
@@ -190,8 +198,10 @@ static void halfrst_timer(struct timer_list *timer)
 	spin_lock(&w->state.lock);
 	if (READ_ONCE(halfrst_net(w->net)->gone))
 		goto unlock;	/* halfrst_watch_abandon() takes the watch */
-	if (halfrst_look_is_due(&w->state)) {
-		sk = halfrst_find_socket(w->net, &w->name, 0);
+	if (!READ_ONCE(max_watches)) {
+		reason = HALFRST_REASON_FULL;
+	} else if (halfrst_look_is_due(&w->state)) {
+		sk = halfrst_find_socket(w->net, &w->name, w->dif, w->sdif);
 		reason = halfrst_look(&w->state, sk);
 		if (sk)
 			sock_gen_put(sk);
@@ -205,58 +215,59 @@ static void halfrst_timer(struct timer_list *timer)
 	rhashtable_remove_fast(&halfrst_net(w->net)->watches, &w->node,
 			       halfrst_watch_params);
 	w->state.dead = true;
+	halfrst_free_claims(&w->state.first);
 	call_rcu(&w->rcu, halfrst_free_rcu);
 unlock:
 	spin_unlock(&w->state.lock);
 	rcu_read_unlock();
 }
 
-/* Of several rules that see a FIN the first one counts, unless that one is only
- * to try.
- */
-static void halfrst_merge_options(struct halfrst_watch *w,
-				  const struct xt_halfrst_info *info)
+/* What becomes of a FIN whose socket is watched already */
+static enum halfrst_stat halfrst_stat_of(int err)
 {
-	if (w->state.info.flags & ~info->flags & XT_HALFRST_DRY_RUN)
-		w->state.info = *info;
+	return err == -ENOMEM ? HALFRST_NOMEM :
+	       err ? HALFRST_FULL : HALFRST_REPEATED;
 }
 
-/* A FIN for a connection that is being watched: it may be the real one, so look
- * now, that is at the next tick.  Or the first one of another life: the watch
- * begins anew, and the old one is over.  Returns false if the watch has just
- * ended.
+/* A FIN for a connection that is being watched.  Or the first one of another
+ * life: the watch begins anew, and the old one is over.  Returns false if the
+ * watch has just ended.
  */
-static bool halfrst_watch_refresh(struct halfrst_watch *w,
-				  const struct sock *sk,
-				  const struct xt_halfrst_info *info)
+static bool halfrst_watch_refresh(struct halfrst_watch *w, struct sock *sk,
+				  const struct halfrst_claim *claims,
+				  int dif, int sdif)
 {
 	bool alive;
+	int err;
 
-	spin_lock_bh(&w->state.lock);
+	spin_lock(&w->state.lock);
 	alive = !w->state.dead;
 	if (!alive)
 		goto unlock;
-	if (w->state.known && sk_fullsock(sk) &&
-	    w->state.life != halfrst_life(sk)) {
+	if (halfrst_is_another_life(&w->state, sk)) {
 		halfrst_watch_end(w, HALFRST_REASON_CLOSED);
-		halfrst_begin(&w->state, sk, info);
+		halfrst_free_claims(&w->state.first);
+		halfrst_begin(&w->state, claims, sk);
 		halfrst_trace_event(w, HALFRST_REASON_FIN);
+		err = halfrst_refresh(&w->state, claims->next, sk);
 	} else {
-		halfrst_count(w->net, HALFRST_REPEATED);
+		err = halfrst_refresh(&w->state, claims, sk);
+		halfrst_count(w->net, halfrst_stat_of(err));
 	}
-	halfrst_merge_options(w, info);
-	halfrst_hurry(&w->state);
+	w->dif = dif;
+	w->sdif = sdif;
 	mod_timer(&w->timer, jiffies);
 unlock:
-	spin_unlock_bh(&w->state.lock);
+	spin_unlock(&w->state.lock);
 	return alive;
 }
 
 /* Is there a watch of that name?  Then it has got one more FIN. */
 static bool halfrst_find_and_refresh(struct net *net,
 				     const struct halfrst_name *name,
-				     const struct sock *sk,
-				     const struct xt_halfrst_info *info)
+				     struct sock *sk,
+				     const struct halfrst_claim *claims,
+				     int dif, int sdif)
 {
 	struct halfrst_watch *w;
 
@@ -266,28 +277,20 @@ static bool halfrst_find_and_refresh(struct net *net,
 	do {
 		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
 				      halfrst_watch_params);
-	} while (w && !halfrst_watch_refresh(w, sk, info));
+	} while (w && !halfrst_watch_refresh(w, sk, claims, dif, sdif));
 	return w;
-}
-
-/* Asked before a watch is made, and again before it goes into the table: many
- * may be on their way to their first look.
- */
-static bool halfrst_is_full(const struct net *net)
-{
-	return atomic_read(&halfrst_net(net)->watches.nelems) >=
-	       READ_ONCE(max_watches);
 }
 
 /* The first look has not been the last: into the table, and sleep.  Returns
  * false if the watch cannot live on.
  */
-static bool halfrst_watch_insert(struct halfrst_watch *w, const struct sock *sk)
+static bool halfrst_watch_insert(struct halfrst_watch *w, struct sock *sk)
 {
 	struct net *net = w->net;
 	int err;
 
-	if (halfrst_is_full(net)) {
+	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
+	    READ_ONCE(max_watches)) {
 		halfrst_watch_end(w, HALFRST_REASON_FULL);
 		return false;
 	}
@@ -302,7 +305,8 @@ static bool halfrst_watch_insert(struct halfrst_watch *w, const struct sock *sk)
 			halfrst_arm_timer(w);
 		spin_unlock(&w->state.lock);
 	} while (err == -EEXIST &&
-		 !halfrst_find_and_refresh(net, &w->name, sk, &w->state.info));
+		 !halfrst_find_and_refresh(net, &w->name, sk, &w->state.first,
+					   w->dif, w->sdif));
 	if (!err)
 		halfrst_count(net, HALFRST_WATCHING);
 	else if (err == -EEXIST)	/* counted with the other watch */
@@ -322,75 +326,36 @@ static void halfrst_first_look(struct halfrst_watch *w)
 	 * one more reference.
 	 */
 	if (!sk_fullsock(sk)) {
-		found = halfrst_find_socket(w->net, &w->name, 0);
+		found = halfrst_find_socket(w->net, &w->name, w->dif, w->sdif);
 		now = found;
 	}
 	reason = halfrst_look(&w->state, now);
 	if (reason != HALFRST_REASON_LOOK_AGAIN)
 		halfrst_watch_end(w, reason);
 	if (reason != HALFRST_REASON_LOOK_AGAIN || !halfrst_watch_insert(w, now))
-		kmem_cache_free(halfrst_watch_cache, w);
+		halfrst_free_watch(w);
 	if (found)
 		sock_gen_put(found);
 	sock_gen_put(sk);	/* perhaps the last thing that holds the net */
 }
 
-/* Softirq, behind the one that brought the FINs to TCP.  A bounded number of
- * looks: whatever else waits for this softirq has its turn, too.
+/* Softirq, behind the one that brought the FINs to TCP.  Takes all that are there:
+ * no more than one NET_RX has brought, and a look costs less than its packet did.
  */
 static void halfrst_tasklet(struct tasklet_struct *tasklet)
 {
 	struct halfrst_first_looks *looks =
 		container_of(tasklet, struct halfrst_first_looks, tasklet);
-	struct halfrst_watch *w;
-	int n = 0;
+	struct halfrst_watch *w, *next;
+	LIST_HEAD(list);
 
+	spin_lock(&looks->lock);
+	list_splice_init(&looks->list, &list);
+	spin_unlock(&looks->lock);
 	rcu_read_lock();
-	spin_lock(&looks->lock);
-	while (!list_empty(&looks->list)) {
-		if (n++ == LOOKS) {
-			tasklet_schedule(tasklet);
-			break;
-		}
-		w = list_first_entry(&looks->list, struct halfrst_watch, entry);
-		list_del(&w->entry);
-		spin_unlock(&looks->lock);
+	list_for_each_entry_safe(w, next, &list, entry)
 		halfrst_first_look(w);
-		spin_lock(&looks->lock);
-	}
-	spin_unlock(&looks->lock);
 	rcu_read_unlock();
-}
-
-/* Look behind this softirq and thereby behind TCP; when bottom halves are on
- * again, if this is not softirq.  Returns false if the last watch in the list
- * is of the same socket: copies of a FIN and rules that see it come one after
- * the other.
- */
-static bool halfrst_schedule_look(struct halfrst_watch *w)
-{
-	struct halfrst_watch *last;
-	struct halfrst_first_looks *looks;
-	bool first = true;
-
-	local_bh_disable();
-	looks = this_cpu_ptr(&halfrst_first_looks);
-	spin_lock(&looks->lock);
-	if (!list_empty(&looks->list)) {
-		last = list_last_entry(&looks->list, struct halfrst_watch,
-				       entry);
-		first = last->sk != w->sk;
-		if (!first)
-			halfrst_merge_options(last, &w->state.info);
-	}
-	if (first) {
-		halfrst_trace_event(w, HALFRST_REASON_FIN);
-		list_add_tail(&w->entry, &looks->list);
-		tasklet_schedule(&looks->tasklet);
-	}
-	spin_unlock(&looks->lock);
-	local_bh_enable();
-	return first;
 }
 
 /* Does the socket hold its namespace, so that both outlive the first look? */
@@ -406,6 +371,7 @@ static bool halfrst_holds_net(const struct sock *sk)
  */
 static enum halfrst_stat halfrst_may_watch(const struct net *net,
 					   struct sock *sk,
+					   const struct halfrst_fin *fin,
 					   const struct xt_halfrst_info *info)
 {
 	/* TCP has not seen the FIN yet, unless it is a repeated one */
@@ -417,6 +383,8 @@ static enum halfrst_stat halfrst_may_watch(const struct net *net,
 	if (!net_eq(sock_net(sk), net) ||
 	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
 		return HALFRST_WRONG_STATE;
+	if (!halfrst_may_take_fin(sk, fin))
+		return HALFRST_EXPIRED;
 	if (!halfrst_holds_net(sk))
 		return HALFRST_EXEMPT;
 	if (sk_fullsock(sk) &&
@@ -425,30 +393,60 @@ static enum halfrst_stat halfrst_may_watch(const struct net *net,
 	return HALFRST_WATCHING;
 }
 
-/* Returns as halfrst_may_watch(); the first look is going to count */
+/* Is this one more rule that sees the FIN that came last, or a copy of it?  They
+ * come one after the other.
+ */
+static bool halfrst_is_copy(const struct halfrst_watch *last,
+			    const struct sock *sk,
+			    const struct halfrst_claim *claim)
+{
+	return last->sk == sk && last->state.first.end == claim->end;
+}
+
+/* A new watch, to be looked at behind this softirq and thereby behind TCP; when
+ * bottom halves are on again, if this is not softirq.  Returns HALFRST_WATCHING,
+ * and the first look is going to count; or what to count.
+ */
 static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 					   const struct halfrst_name *name,
-					   const struct xt_halfrst_info *info)
+					   const struct halfrst_claim *claim,
+					   int dif, int sdif)
 {
+	struct halfrst_first_looks *looks = this_cpu_ptr(&halfrst_first_looks);
+	enum halfrst_stat stat = HALFRST_WATCHING;
 	struct halfrst_watch *w;
 
-	if (halfrst_is_full(net))
+	if (!READ_ONCE(max_watches))
 		return HALFRST_FULL;
+	spin_lock(&looks->lock);
+	if (!list_empty(&looks->list)) {
+		w = list_last_entry(&looks->list, struct halfrst_watch, entry);
+		if (halfrst_is_copy(w, sk, claim)) {
+			stat = halfrst_stat_of(halfrst_refresh(&w->state, claim,
+							       sk));
+			goto unlock;
+		}
+	}
 	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
-	if (!w)
-		return HALFRST_NOMEM;
+	if (!w) {
+		stat = HALFRST_NOMEM;
+		goto unlock;
+	}
 	w->net = net;
 	w->name = *name;
 	w->sk = sk;
+	w->dif = dif;
+	w->sdif = sdif;
 	w->state.ipv6 = sk->sk_family == AF_INET6;
 	w->state.dead = false;
 	spin_lock_init(&w->state.lock);
-	halfrst_begin(&w->state, sk, info);
-	if (!halfrst_schedule_look(w)) {
-		kmem_cache_free(halfrst_watch_cache, w);
-		return HALFRST_REPEATED;
-	}
-	return HALFRST_WATCHING;
+	halfrst_begin(&w->state, claim, sk);
+	halfrst_trace_event(w, HALFRST_REASON_FIN);
+	list_add_tail(&w->entry, &looks->list);
+	tasklet_schedule(&looks->tasklet);
+unlock:
+	spin_unlock(&looks->lock);
+	return stat;
 }
 
 /**
@@ -456,6 +454,7 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
  * @net: its network namespace
  * @sk: its socket, full or request or time-wait, with a reference that is
  *      handed over
+ * @fin: the FIN
  * @info: options of the rule; copied, they do not change with the rule
  *
  * Resets the socket by halfrst_reset() once TCP has taken the FIN and the
@@ -464,22 +463,36 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
  * Context: softirq or process context, under rcu_read_lock(); does not sleep.
  */
 void halfrst_watch(struct net *net, struct sock *sk,
+		   const struct halfrst_fin *fin,
 		   const struct xt_halfrst_info *info)
 {
-	enum halfrst_stat stat = halfrst_may_watch(net, sk, info);
+	struct halfrst_claim claim = {
+		.end = fin->end,
+		.seen = tcp_jiffies32,
+		.info = *info,
+	};
 	struct halfrst_name name;
+	enum halfrst_stat stat;
 
+	if (fin->open)
+		claim.info.flags |= HALFRST_CLAIM_OPEN;
+	local_bh_disable();
+	stat = halfrst_may_watch(net, sk, fin, info);
 	if (stat == HALFRST_WATCHING) {
 		halfrst_get_name(&name, sk);
-		if (halfrst_find_and_refresh(net, &name, sk, info))
+		if (halfrst_find_and_refresh(net, &name, sk, &claim, fin->dif,
+					     fin->sdif))
 			goto put;
-		stat = halfrst_watch_new(net, sk, &name, info);
+		stat = halfrst_watch_new(net, sk, &name, &claim, fin->dif,
+					 fin->sdif);
 		if (stat == HALFRST_WATCHING)
-			return;		/* @sk is the watch's, perhaps gone */
+			goto out;	/* @sk is the watch's */
 	}
 	halfrst_count(net, stat);
 put:
 	sock_gen_put(sk);
+out:
+	local_bh_enable();
 }
 
 static int __net_init halfrst_watch_net_init(struct net *net)
@@ -500,7 +513,7 @@ static void halfrst_watch_abandon(void *ptr, void *arg)
 
 	halfrst_stop_timer(&w->timer);
 	halfrst_trace_event(w, HALFRST_REASON_UNLOAD);
-	kmem_cache_free(halfrst_watch_cache, w);
+	halfrst_free_watch(w);
 }
 
 /* No packet comes any more, and no look does anything */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HALFRST_CLAIM_H
+#define _HALFRST_CLAIM_H
+
+#include <linux/bits.h>
+#include <linux/types.h>
+
+#include "xt_HALFRST.h"
+
+struct sock;
+
+/* In @info.flags of a claim, where no rule can have it: more bytes may have
+ * followed, in other fragments.
+ */
+#define HALFRST_CLAIM_OPEN	BIT(31)
+
+/**
+ * struct halfrst_claim - a FIN has met a rule, and may be the one that TCP takes
+ * @next: of the same socket; those with one @end are neighbours, in the order of
+ *        the rules
+ * @end: the number behind the FIN
+ * @progress: in place of it, once the FIN was taken; see halfrst_progress()
+ * @seen: when that FIN came last
+ * @since: in place of it, when TCP had taken the FIN and a process the
+ *         connection, as a look saw it
+ * @info: options of the rule
+ *
+ * Times are in jiffies, the lowest 32 bits.
+ */
+struct halfrst_claim {
+	struct halfrst_claim	*next;
+	union {
+		u32		end;
+		u32		progress;
+	};
+	union {
+		u32		seen;
+		u32		since;
+	};
+	struct xt_halfrst_info	info;
+};
+
+int halfrst_add_claim(struct halfrst_claim *first,
+		      const struct halfrst_claim *claim, struct sock *sk);
+bool halfrst_drop_old_claims(struct halfrst_claim *first, u32 rcv_nxt,
+			     u32 oldest);
+bool halfrst_keep_claims_of(struct halfrst_claim *first, u32 rcv_nxt);
+bool halfrst_choose_claim(struct halfrst_claim *first, struct sock *sk);
+void halfrst_free_claims(struct halfrst_claim *first);
+
+#endif /* _HALFRST_CLAIM_H */
