@@ -113,6 +113,7 @@ run_httpclient() { run_python httpclient "$@"; }
 run_httpx() { run_python httpx "$@"; }
 run_aiohttp() { run_python aiohttp "$@"; }
 run_aiohttp-busy() { run_python aiohttp-busy "$@"; }
+run_aiohttp-idiom() { run_python aiohttp-idiom "$@"; }
 run_node() { http node "$@" node "$here/web.js"; }
 run_node-busy() { http node-busy "$@" node "$here/web.js"; }
 run_fetch() { http fetch "$@" node "$here/web.js"; }

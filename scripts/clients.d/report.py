@@ -20,6 +20,7 @@ CLIENTS = {
     "okhttp": "OkHttp", "java": "java.net.http", "apache": "Apache HttpClient",
     "curl": "libcurl", "urllib3": "urllib3", "httpclient": "http.client",
     "httpx": "httpx", "aiohttp": "aiohttp", "aiohttp-busy": "aiohttp, busy",
+    "aiohttp-idiom": "aiohttp, busy, ServerDisconnectedError",
     "node": "Node's agent", "node-busy": "Node's agent, busy",
     "fetch": "Node's fetch", "fetch-busy": "Node's fetch, busy",
     "go": "Go net/http", "go-stopped": "Go net/http, stopped",

@@ -163,6 +163,14 @@ class AiohttpBusy(Aiohttp):
     pause = staticmethod(time.sleep)
 
 
+class AiohttpIdiom(AiohttpBusy):
+    """A program that repeats after an end of file only, as many do."""
+
+    def documented(self, error, method):
+        return method == "GET" and isinstance(
+            error, self.aiohttp.ServerDisconnectedError)
+
+
 def attempt(client, method, url):
     """What the user would be told, or None"""
     try:
