@@ -4,7 +4,8 @@
 #
 # From "my service has 20,000 sockets in CLOSE_WAIT" to the rule and the proof
 # that it works: the README's commands, in its order, with a server that never
-# reads nor closes.  Runs as root in a guest of the lab; prints TAP.
+# reads nor closes, and whose descriptors stay until it is mended.  Runs as root in
+# a guest of the lab; prints TAP.
 set -eu
 
 many=2000
@@ -38,11 +39,36 @@ sysctl -qw net.ipv4.tcp_max_syn_backlog=4096 net.core.somaxconn=4096
 # a client's end that waits for the server's FIN goes without a RST
 sysctl -qw net.ipv4.tcp_fin_timeout=120
 
-# Leaves every connection open that its client has closed, its request unread
+descriptors()
+{
+	find "/proc/$server/fd" -mindepth 1 | wc -l
+}
+
+# at_most NUMBER
+at_most()
+{
+	[ "$(descriptors)" -le "$1" ]
+}
+
+# Leaves every connection open that its client has closed, its request unread.
+# SIGUSR1 mends it: it writes to each, and closes those that fail.
 python3 -c '
-import socket
+import signal, socket
 listener = socket.create_server(("", 8080), backlog=4096)
 leaked = []
+
+def dead(conn):
+    try:
+        conn.send(b".")
+        return False
+    except OSError:
+        conn.close()
+        return True
+
+def mended(*_):
+    leaked[:] = [conn for conn in leaked if not dead(conn)]
+
+signal.signal(signal.SIGUSR1, mended)
 while True:
     leaked.append(listener.accept()[0])
 ' &
@@ -66,6 +92,11 @@ for i in range(int(sys.argv[1])):
 ' "$1"
 }
 
+in_listen()
+{
+	[ -n "$(ss -Htln '( sport = :8080 )')" ]
+}
+
 # lengths of the queues, processes: what all sockets in CLOSE_WAIT have
 what_they_have()
 {
@@ -74,6 +105,8 @@ what_they_have()
 		sort -u
 }
 
+until_true in_listen
+before=$(descriptors)
 clients $many
 until_true is $many in_close_wait
 ss -Htn state close-wait | awk '{ sub(/.*:/, "", $3); print $3 }' |
@@ -103,6 +136,10 @@ check "new ones wait" is 1000 count watching
 sleep 600
 check "and are reset" is 1000 count resets
 check "none is left" is 0 in_close_wait
+check "but who never looks keeps the descriptors" \
+	is $((before + many + 2000)) descriptors
+kill -USR1 $server
+check "and who writes to them gets them back" until_true at_most "$before"
 
 echo "1..$n"
 [ "$failed" -eq 0 ]
