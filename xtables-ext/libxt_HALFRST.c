@@ -103,7 +103,7 @@ static void halfrst_help(void)
 "HALFRST target v" XT_HALFRST_VERSION " options:\n"
 "[!] --uid-owner user|uid[-uid]    Only sockets of this owner\n"
 "[!] --gid-owner group|gid[-gid]   Only sockets of this group\n"
-"    --grace TIME                  Reset when quiet for TIME (default 0ms)\n"
+"    --grace TIME                  Reset when still for TIME (default 0ms)\n"
 "    --deadline TIME               Reset TIME after the FIN even if bytes are\n"
 "                                  pending (default: never)\n"
 "    --reset-with epipe|econnreset|econnaborted|etimedout\n"

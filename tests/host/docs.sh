@@ -3,7 +3,7 @@
 # once: documents are the same everywhere
 #
 # The documents: links lead somewhere, nothing is said twice, README.md is
-# short, and commands work. What is indented behind a line that ends with
+# short, figures are those that were measured, and commands work. What is indented behind a line that ends with
 # "<!-- guest -->" is run in a guest, in a network namespace of its own with the
 # user alice and the module; "<!-- nft -->" is a ruleset that is loaded there;
 # "<!-- here -->" is run here, in a clean clone; "<!-- host -->" by service.sh.
@@ -86,6 +86,7 @@ here()
 check 'every link leads somewhere' links
 check 'no sentence stands in two places' twice
 check 'README.md has 250 lines at most' short
+check 'figures are those that were measured' python3 tests/lib/figures.py
 blocks here "$tmp/here"
 for block in "$tmp"/here/*; do
 	[ -e "$block" ] || continue
