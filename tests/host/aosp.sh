@@ -147,7 +147,7 @@ ddk_module_sample()
 	# shellcheck disable=SC2086 # words
 	[ "$(printf '%s\n' $srcs | sort)" = "$(cd kmod &&
 		find . -maxdepth 1 -name '*.[ch]' ! -name '*.mod.c' \
-			! -name 'nf_conntrack_*' -printf '%P\n' | sort)" ] &&
+			! -name halfrst_helper.c -printf '%P\n' | sort)" ] &&
 	mkdir "$dir" && (cd kmod && cp $srcs "$dir") &&
 	{
 		echo 'obj-m := xt_HALFRST.o'
@@ -335,10 +335,13 @@ small_tree()
 	local tree=$1 arch
 
 	mkdir -p "$tree"/{net/netfilter,tools/testing/selftests} \
+		"$tree"/{bazel,include/uapi/linux/netfilter} \
 		"$tree"/arch/{arm64,riscv,x86}/configs
+	# what it asks
+	ln -s "$work"/common/include/{net,linux} "$tree/include"
 	# as 6.1 has it
 	ln -s ../../arm64/configs/gki_defconfig "$tree/arch/riscv/configs"
-	echo 'VERSION = 6' >"$tree/Makefile"
+	printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tree/Makefile"
 	touch "$tree/Kbuild"
 	# shellcheck disable=SC2016 # make's own
 	echo 'obj-$(CONFIG_NETFILTER_XT_TARGET_HL) += xt_HL.o' \
@@ -351,6 +354,11 @@ small_tree()
 		printf 'CONFIG_NETFILTER_XT_TARGET_%s=y\n' CONNSECMARK DSCP \
 			IDLETIMER >"$tree/arch/$arch/configs/gki_defconfig"
 	done
+	# a vendor's own: another option is off there, and it has none of GKI's file
+	printf '%s\n' CONFIG_NETFILTER_XT_TARGET_CT=y \
+		'# CONFIG_NETFILTER_XT_TARGET_DSCP is not set' \
+		CONFIG_NETFILTER_XT_TARGET_IDLETIMER=y \
+		>"$tree/arch/arm64/configs/phone_defconfig"
 	printf '    "net/%s.ko",\n' mac802154/mac802154 nfc/nfc \
 		>"$tree/modules.bzl"
 }
@@ -413,37 +421,75 @@ in_git()
 		-c core.excludesFile= "$@"
 }
 
-# A subject as ACK wants it, a module to review, and a Change-Id by Gerrit's
+# As 6.18 has it: the list is elsewhere, and the file of before hands it on
+other_list()
+{
+	local list=bazel/modules_private.bzl
+
+	mv "$tree/modules.bzl" "$tree/$list" && cp "$tree/$list" "$tmp/list" &&
+	echo 'load(":bazel/modules.bzl", "get_gki_modules_list")' \
+		>"$tree/modules.bzl" && cp "$tree/modules.bzl" "$tmp/hands_on" &&
+	scripts/graft --no-tests --gki m "$tree" &&
+	behind "$tree/$list" '    "net/mac802154/mac802154.ko",' \
+		'    "net/netfilter/halfrst/xt_HALFRST.ko",' &&
+	LC_ALL=C sort -c "$tree/$list" &&
+	diff "$tmp/hands_on" "$tree/modules.bzl" &&
+	scripts/graft --remove "$tree" && diff "$tmp/list" "$tree/$list" &&
+	mv "$tree/$list" "$tree/modules.bzl"
+}
+
+# A device's own configuration, and GKI's stays as it is
+device()
+{
+	local file=arch/arm64/configs/phone_defconfig
+
+	scripts/graft --no-tests --gki y --defconfig $file "$tree" &&
+	behind "$tree/$file" '# CONFIG_NETFILTER_XT_TARGET_DSCP is not set' \
+		CONFIG_NETFILTER_XT_TARGET_HALFRST=y &&
+	diff "$tmp/original/arch/x86/configs/gki_defconfig" \
+		"$tree/arch/x86/configs/gki_defconfig" &&
+	scripts/graft --remove "$tree" &&
+	diff --no-dereference -r "$tmp/original" "$tree" || return
+	for file in arch/arm64/configs/none_defconfig Makefile; do
+		! scripts/graft --gki y --defconfig $file "$tree" \
+			2>"$tmp/errors" && grep -q "$file" "$tmp/errors" || return
+	done
+	diff --no-dereference -r "$tmp/original" "$tree"
+}
+
+# Subjects as ACK wants them, a module to review, and a Change-Id by Gerrit's
 # hook, which git am does not run
-patch()
+series()
 {
 	# shellcheck disable=SC2016 # the hook's own
 	scripts/graft --patch --no-tests --gki m --subject-prefix ANDROID: \
-		"$tree" >"$tmp/patch" && diff -r "$tmp/original" "$tree" &&
-	[ "$(wc -l <"$tmp/patch")" -lt 3000 ] &&
-	! grep -q '^+++ b/tools' "$tmp/patch" &&
+		"$tree" >"$tmp/series" &&
+	diff --no-dereference -r "$tmp/original" "$tree" &&
+	[ "$(wc -l <"$tmp/series")" -lt 3500 ] &&
+	! grep -q '^+++ b/tools' "$tmp/series" &&
 	in_git init -q && in_git add -f . && in_git commit -q -m tree &&
 	printf '#!/bin/sh\necho "Change-Id: I0" >>"$1"\n' \
 		>"$tree/.git/hooks/commit-msg" &&
 	chmod +x "$tree/.git/hooks/commit-msg" &&
-	in_git am -q -s "$tmp/patch" && has_option m &&
-	[ "$(in_git log -1 --format=%s)" = \
-		'ANDROID: netfilter: xtables: add HALFRST target' ] &&
-	! in_git log -1 --format=%b | grep Change-Id &&
-	in_git commit -q --amend --no-edit &&
-	in_git log -1 --format=%b | grep -q Change-Id
+	in_git am -q -s "$tmp/series" && has_option m &&
+	[ "$(in_git log --format=%s @~4..@ | grep -c '^ANDROID: [a-z]')" = 4 ] &&
+	[ "$(in_git log -1 --format=%s)" = 'ANDROID: defconfig: enable HALFRST' ] &&
+	! in_git log --format=%b | grep Change-Id &&
+	in_git rebase -q -x 'git commit -q --amend --no-edit' @~4 &&
+	[ "$(in_git log --format=%b | grep -c '^Change-Id')" = 4 ]
 }
 
 no_place()
 {
 	rm -rf "$tree" && cp -a "$tmp/original" "$tree" &&
-	sed -i '/DSCP/d' "$tree/arch/x86/configs/gki_defconfig" &&
+	sed -i '/DSCP/d; /CONNSECMARK/d' \
+		"$tree/arch/x86/configs/gki_defconfig" &&
 	cp -a "$tree" "$tmp/before" &&
 	! scripts/graft --gki y "$tree" 2>"$tmp/errors" &&
 	grep -q 'x86/configs/gki_defconfig has no line' "$tmp/errors" &&
 	diff -r "$tmp/before" "$tree" && rm -r "$tree/arch" &&
 	! scripts/graft --gki y "$tree" 2>"$tmp/errors" &&
-	grep -q 'no arch/\*/configs/gki_defconfig' "$tmp/errors"
+	grep -q 'no arch/\*/configs/gki_defconfig.*--defconfig' "$tmp/errors"
 }
 
 # asked ARG...: these do not go together
@@ -458,7 +504,8 @@ asked()
 wrong_usage()
 {
 	asked --subject-prefix ANDROID && asked --remove --no-tests &&
-	asked --gki n && asked --remove --gki m && asked --remove --patch
+	asked --gki n && asked --defconfig arch/arm64/configs/phone_defconfig &&
+	asked --remove --gki m && asked --remove --patch
 }
 
 #
@@ -572,7 +619,9 @@ check 'graft --no-tests --gki m' grafts_module
 check 'graft --gki y in its place' grafts_built_in
 check 'graft adds the tests later, and leaves them' tests_later
 check 'graft --remove takes all of it out' takes_out
-check 'graft --patch: subject, length, Change-Id' patch
+check 'graft --gki m where the list is another file' other_list
+check "graft --defconfig: a device's own" device
+check 'graft --patch: subjects, length, Change-Ids' series
 check 'graft --gki: refuses where it knows no place' no_place
 check 'graft: options that do not go together' wrong_usage
 word='s/\<_init\>/libxt_HALFRST_init/g' definition='s/ _init(/ libxt_HALFRST_init(/'

@@ -38,7 +38,7 @@ flock 9
 new_tree()
 {
 	rm -rf "$here/tree" "$here/install" "$here/out" && mkdir "$here/tree" &&
-	(cd "$source" && cp -al --parents Makefile Kbuild scripts \
+	(cd "$source" && cp -al --parents Makefile Kbuild include scripts \
 		net/netfilter tools/scripts tools/testing "$here/tree") &&
 	scripts/graft "$here/tree"
 }
