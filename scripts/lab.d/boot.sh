@@ -212,7 +212,8 @@ cmd_run()
 		sed -n "$(echo "$bad" | sed -n '1s/:.*//p'),+60p" "$log" >&2
 		exit 125
 	fi
-	if [ $rc -ne 0 ] || ! tar -xf "$tmp/disk" -C "$tmp" 2>/dev/null; then
+	tar -xf "$tmp/disk" -C "$tmp" 2>/dev/null || rm -f "$tmp/status"
+	if [ $rc -ne 0 ] || [ ! -s "$tmp/status" ]; then
 		say "the guest ended without a result (QEMU: $rc); end of $log:"
 		tail -n 25 "$log" >&2
 		exit 123

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* lab: --smp 2 --mem 2048
  *
- * Out of memory. While the module is loaded, each of its allocations fails
- * once: loading ends with an error and leaves nothing. While connections are
+ * Out of memory. Each of the allocations that loading the module needs fails
+ * once; loading ends with an error and leaves nothing. While connections are
  * half-closed, some of the allocations that cannot wait fail: every connection
  * ends properly reset or as it would without the module, and nothing leaks.
  * Needs a kernel with fault injection.

@@ -4,9 +4,12 @@
 #
 # The promises' tests once more, by helper: rules.c makes a table of nftables
 # of each rule with the target.  With HALFRST_LONG all of them, otherwise one.
-# Prints the TAP of each, one after the other.
+# Prints TAP.
 set -eu
 
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+. ../lib/tap.sh
 export HALFRST_BY=helper
 quick=no_byte_lost
 all="one_packet $quick half_close tcp_decides no_wasted_request bystanders
@@ -14,9 +17,10 @@ nat netns counters handshake grace tls_alert trace"
 
 tests=$quick
 [ -z "${HALFRST_LONG:-}" ] || tests=$all
-rc=0
 for t in $tests; do
-	echo "# by helper: $t"
-	"./test_$t" || rc=1
+	rc=0
+	"./test_$t" >"$tmp/said" 2>&1 || rc=$?
+	counted "$rc" "$tmp/said" "$t: "
 done
-exit $rc
+echo "1..$n"
+[ "$failed" -eq 0 ]

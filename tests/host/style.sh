@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: sources are the same everywhere
-# last: checkpatch comes with a kernel's source
 #
 # What tools say about the sources. Runs on the host; prints TAP.
 set -eu
@@ -29,7 +28,7 @@ sources()
 {
 	find Makefile Kbuild .ci kmod scripts tests xtables-ext -type f \
 		! -name '.*' ! -name '*.mod.c' \( -name '*.[ch]' \
-		-o -name '*.sh' -o -name '*.py' -o -name '*.man' \
+		-o -name '*.sh' -o -name '*.p[ym]' -o -name '*.man' \
 		-o -name Makefile -o -name Kbuild -o -name Kconfig \
 		-o -path '.ci/*' -o -path 'scripts/*' ! -name '*.*' \
 		-o -path 'xtables-ext/service/*' ! -name '*.*' \)

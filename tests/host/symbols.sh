@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # once: looks at all rows
-# last: at those that have been prepared
 #
 # Every symbol that the modules need is exported by the kernel of each row
 # that has been prepared, and `make kmi-symbols` lists exactly these. Runs on
