@@ -8,13 +8,9 @@
 set -eu
 
 if [ $$ = 1 ]; then
-	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-	mount -t proc proc /proc
-	mount -t sysfs sys /sys
-	mountpoint -q /dev || mount -t devtmpfs dev /dev
 	. "$(dirname "$0")/../lib/disk.sh"
+	first_process
 	disk=$(disk root)
-	mkdir /system
 	mount -t tmpfs -o size=90%,mode=755 system /system
 	tar -xf "$disk" -C /system
 	mkdir -p /system/{dev,out}

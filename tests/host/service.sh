@@ -141,7 +141,7 @@ makes_disk()
 	cp "$root/boot/vmlinuz-$release" "$kernel/vmlinuz" &&
 	echo "$release" >"$kernel/release" &&
 	echo apparmor=0 systemd.default_timeout_start_sec=900 \
-		rdinit=/halfrst/tests/host/service.guest.sh \
+		rdinit=/halfrst/tests/host/service/boot.sh \
 		systemd.mask=serial-getty@ttyS0.service >"$kernel/append" &&
 	truncate -s 4G "$disk" &&
 	mke2fs -q -F -t ext4 -d "$root" "$disk"
@@ -155,16 +155,16 @@ as_documented()
 	blocks host "$tmp/with/host"
 }
 
-# guest CHAPTER SCRIPT [DRIVE-OPTION]
+# guest CHAPTER [DRIVE-OPTION]
 guest()
 {
 	local rc=0
 
 	scripts/lab run "$row" --no-build --limit 3600 --mem 2048 --smp 2 \
 		--with "$tmp/with" --kernel "$kernel" --qemu "\
--drive file=$disk,format=raw,if=none,id=root,cache=unsafe${3:+,$3} \
+-drive file=$disk,format=raw,if=none,id=root,cache=unsafe${2:+,$2} \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- \
-		"../host/$2" "$1" >"$tmp/guest" 2>&1 || rc=$?
+		"../host/service/$1.sh" >"$tmp/guest" 2>&1 || rc=$?
 	counted $rc "$tmp/guest" "$1: "
 }
 
@@ -202,10 +202,8 @@ for chapter in ${CHAPTERS:-rules documents firewalls containers \
 		continue
 	fi
 	case $chapter in
-	containers)	guest containers containers.guest.sh snapshot=on ;;
-	rules|documents|firewalls) guest "$chapter" service.guest.sh \
-			snapshot=on ;;
-	*)		guest "$chapter" service.guest.sh ;;
+	persistent|reboot|missing) guest "$chapter" ;;
+	*)	guest "$chapter" snapshot=on ;;
 	esac
 done
 rm -rf --one-file-system "$root" "$kernel" "$disk"

@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What a test of host/ gives to its guest as a disk. To be sourced.
+# What a test of host/ gives to its guest as a disk, also as the system that the guest
+# is to run. To be sourced.
+
+# What the kernel's first process does first, if that is not lab's
+first_process()
+{
+	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+	mount -t proc proc /proc
+	mount -t sysfs sys /sys
+	mountpoint -q /dev || mount -t devtmpfs dev /dev
+	mkdir /system
+}
 
 # disk SERIAL: its device
 disk()
