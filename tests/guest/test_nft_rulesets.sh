@@ -3,88 +3,13 @@
 # lab: --icount
 #
 # HALFRST in rulesets of nftables: without iptables, listed and loaded again,
-# names that do not exist, nftables.service with and without the module, and
-# the same helpers by iptables' CT.  Prints TAP.
+# names that do not exist, and the same helpers by iptables' CT.  Prints TAP.
 # shellcheck disable=SC2317 # functions that are called by their names
 set -eu
 
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. ../lib/tap.sh
+. ../lib/nft.sh
 
 names='halfrst halfrst-1s halfrst-10s halfrst-1m halfrst-5m halfrst-30m halfrst-dry'
-module=/sys/module/nf_conntrack_halfrst
-
-ip link set lo up
-
-# Over loopback to port $1: the server closes, the client does nothing.
-# Prints what becomes of the client's socket: CLOSE or CLOSE_WAIT.
-cat >"$tmp/idle.py" <<'END'
-import socket, sys, time
-address, port = sys.argv[1], int(sys.argv[2])
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-listener = socket.create_server((address, port), family=family)
-client = socket.create_connection((address, port))
-client.send(b"b")       # a connection that has carried nothing is not idle
-server = listener.accept()[0]
-server.recv(1)
-server.close()
-for i in range(100):
-    state = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    if state == 7:
-        break
-    time.sleep(0.02)
-try:
-    client.send(b"x")
-    wrote = "wrote"
-except ConnectionResetError:
-    wrote = "ECONNRESET"
-print({7: "CLOSE", 8: "CLOSE_WAIT"}.get(state, state), wrote)
-END
-
-# idle ADDRESS PORT WANT
-idle()
-{
-	local got
-
-	got=$(python3 "$tmp/idle.py" "$1" "$2") && echo "$got" &&
-	[ "$got" = "$3" ]
-}
-
-reset='CLOSE ECONNRESET'
-kept='CLOSE_WAIT wrote'
-
-# ruleset FAMILY NAME: what the README shows, for the server's port 80
-ruleset()
-{
-	cat <<-END
-	table $1 halfrst {
-		ct helper idle { type "$2" protocol tcp; }
-		chain output {
-			type filter hook output priority 0;
-			tcp dport 80 ct helper set "idle"
-		}
-	}
-	END
-}
-
-#
-# Without iptables
-#
-
-unload()
-{
-	local i
-
-	nft flush ruleset
-	for ((i = 0; i < 100; i++)); do
-		[ -e "$module/refcnt" ] || return 0
-		! rmmod nf_conntrack_halfrst 2>"$tmp/rmmod" || return 0
-		sleep 0.1
-	done
-	cat "$tmp/rmmod"
-	return 1
-}
 
 # Nothing but nft: no program, no extension, no other module of iptables'
 without_iptables()
@@ -115,10 +40,6 @@ goes_and_comes()
 	! rmmod nf_conntrack_halfrst && unload && [ ! -e "$module" ] &&
 	nft -f "$tmp/six" && [ -e "$module" ] && idle 127.0.0.1 80 "$reset"
 }
-
-#
-# Listed and loaded again
-#
 
 # identity COMMAND...: prints what is listed, can be loaded, and is the same
 identity()
@@ -176,10 +97,6 @@ by_map()
 	idle 127.0.0.1 80 "$reset" && idle 127.0.0.1 81 "$kept"
 }
 
-#
-# What is refused
-#
-
 # refused WORDS TEXT: nft says WORDS and where; the ruleset stays as it was
 refused()
 {
@@ -190,116 +107,10 @@ refused()
 	nft list ruleset | diff "$tmp/one" -
 }
 
-no_such='No such file or directory'
-
 of_type()
 {
 	echo "table $1 b { ct helper h { type \"$2\" protocol $3; }; }"
 }
-
-#
-# nftables.service
-#
-
-conf=/etc/nftables.conf
-own=/etc/halfrst.nft
-
-# service VERB: what the unit and our addition run, in systemd's order; a "-"
-# before the program says that it may fail
-service()
-{
-	local key line
-
-	case $1 in
-	start)	key='ExecStart ExecStartPost' ;;
-	reload)	key='ExecReload' ;;
-	esac
-	for key in $key; do
-		while read -r line; do
-			case $line in
-			-*)	${line#-} || echo "(may fail)" ;;
-			*)	$line || return ;;
-			esac
-		done < <(sed -n "s/^$key=//p" \
-			/usr/lib/systemd/system/nftables.service "$tmp/drop-in")
-	done
-}
-
-# A firewall as Debian's example has it
-firewall()
-{
-	cat <<-'END'
-	#!/usr/sbin/nft -f
-	flush ruleset
-	table inet filter {
-		chain input {
-			type filter hook input priority 0; policy drop;
-			iif lo accept
-			ct state established,related accept
-		}
-	}
-	END
-}
-
-# The README's lines
-cat >"$tmp/drop-in" <<END
-[Service]
-ExecStartPost=-/usr/sbin/nft -f $own
-ExecReload=-/usr/sbin/nft -f $own
-END
-
-up()
-{
-	nft list chain inet filter input | grep -q 'policy drop'
-}
-
-# One file, which is all or nothing
-one_file()
-{
-	{ firewall; ruleset inet halfrst; } >"$conf" &&
-	: >"$own" && nft flush ruleset && service start && up &&
-	idle 127.0.0.1 80 "$reset" && service reload && up &&
-	idle 127.0.0.1 80 "$reset"
-}
-
-# Without the module, that is what makes it dangerous: nothing comes up
-one_file_without_module()
-{
-	! service start 2>"$tmp/said" && cat "$tmp/said" &&
-	grep -q "$no_such" "$tmp/said" && [ -z "$(nft list ruleset)" ]
-}
-
-# The way to write it: a file of its own, which may fail
-two_files()
-{
-	firewall >"$conf" && ruleset inet halfrst >"$own" &&
-	nft flush ruleset && service start && up &&
-	idle 127.0.0.1 80 "$reset" && service reload && up &&
-	idle 127.0.0.1 80 "$reset" &&
-	[ "$(nft list ruleset | grep -c 'ct helper set')" = 1 ]
-}
-
-two_files_without_module()
-{
-	firewall >"$conf" && ruleset inet halfrst >"$own" &&
-	nft flush ruleset && service start && up && service reload && up &&
-	! nft list ruleset | grep halfrst
-}
-
-# As after an upgrade of the kernel for which nothing was built
-hide_module()
-{
-	unload && mv "$ko" "$tmp"
-}
-
-module_back()
-{
-	mv "$tmp/${ko##*/}" "$ko"
-}
-
-#
-# iptables
-#
 
 # by_ct COMMAND ADDRESS
 by_ct()
@@ -339,27 +150,6 @@ check 'refused: with a good table before it, both are' refused "$no_such" \
 check 'refused: a table of arp' refused '' "$(of_type arp halfrst tcp)"
 check 'a wrong name leaves nothing behind' identity
 
-cp "$conf" "$tmp/conf"
-ko=$(modinfo -n nf_conntrack_halfrst 2>/dev/null) || ko=
-check 'nftables.service: in one file, started and reloaded' one_file
-check 'nftables.service: in a file of its own, started and reloaded' two_files
-case $ko in
-/*)
-	check 'the module is taken away' hide_module
-	{ firewall; ruleset inet halfrst; } >"$conf"
-	check 'one file without the module: no firewall at all' \
-		one_file_without_module
-	check 'a file of its own without the module: the firewall is up' \
-		two_files_without_module
-	check 'the module is there again' module_back
-	;;
-*)
-	skip 'nftables.service without the module' 'it is built in'
-	;;
-esac
-check 'reloaded with the module, it is at work' two_files
-cp "$tmp/conf" "$conf"
-rm "$own"
 
 for cmd in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
 	address=127.0.0.1
