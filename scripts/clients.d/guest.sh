@@ -15,6 +15,7 @@ set -eu
 here=$(dirname "$0")
 out=/out
 . "$here/../lib/network.sh"
+. "$here/../lib/nginx.sh"
 . "$here/servers.sh"
 
 java=/usr/lib/jvm/default-java/bin

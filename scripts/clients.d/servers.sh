@@ -37,25 +37,17 @@ serve_nginx()
 			ssl_certificate_key /run/key.pem;
 			ssl_protocols TLSv$(tls_of "$1" 1.2 1.3);"
 	fi
-	cat >/run/nginx.conf <<-END
-	daemon off;
-	user www-data;
-	worker_processes 1;
-	pid /run/nginx.pid;
-	error_log /run/nginx.log;
-	events { }
-	http {
-		log_format served '\$request_method \$request_uri';
-		access_log /run/served served;
-		keepalive_timeout 2;
-		server {
-			listen $listen;
-			$tls
-			location / { return 200 "picture\n"; }
-		}
+	nginx_conf /run <<-END
+	log_format served '\$request_method \$request_uri';
+	access_log /run/served served;
+	keepalive_timeout 2;
+	server {
+		listen $listen;
+		$tls
+		location / { return 200 "picture\n"; }
 	}
 	END
-	start server nginx -c /run/nginx.conf
+	start server nginx -c /run/nginx.conf -g 'daemon off;'
 }
 
 serve_haproxy()

@@ -8,6 +8,7 @@ set -eu
 here=$(dirname "$0")
 out=/out
 . "$here/../lib/network.sh"
+. "$here/../lib/nginx.sh"
 
 say()
 {
@@ -16,23 +17,16 @@ say()
 
 nginx_up()
 {
-	cat >/run/nginx.conf <<-'END'
-	user www-data;
-	worker_processes 1;
-	pid /run/nginx.pid;
-	error_log /run/nginx.log;
-	events { }
-	http {
-		access_log off;
-		keepalive_timeout 2;
-		server {
-			listen 80;
-			listen 443 ssl;
-			ssl_certificate /run/cert.pem;
-			ssl_certificate_key /run/key.pem;
-			ssl_protocols TLSv1.3;
-			location / { return 200 "picture\n"; }
-		}
+	nginx_conf /run <<-'END'
+	access_log off;
+	keepalive_timeout 2;
+	server {
+		listen 80;
+		listen 443 ssl;
+		ssl_certificate /run/cert.pem;
+		ssl_certificate_key /run/key.pem;
+		ssl_protocols TLSv1.3;
+		location / { return 200 "picture\n"; }
 	}
 	END
 	ip netns exec server nginx -c /run/nginx.conf

@@ -35,9 +35,6 @@
 
 #define PORT	8080
 #define CGROUP	"/tmp/cgroup"
-#ifndef SOL_TLS
-#define SOL_TLS	282
-#endif
 
 enum way { SEND, SENDFILE, SPLICE, PIECES, ZEROCOPY };
 
@@ -305,18 +302,6 @@ static void served_close(struct served *s)
 	link_close(&s->l);
 }
 
-static bool tls(int fd, int direction)
-{
-	struct tls12_crypto_info_aes_gcm_128 key = {
-		.info.version = TLS_1_2_VERSION,
-		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
-		.key = "0123456789abcde",
-	};
-
-	return !setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) &&
-	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
-}
-
 /* The first half of what is written is with a layer above TCP, and none of it
  * with the peer, when that closes its side: it gets the second, too, and
  * then the socket is reset, once nothing was written for a second.
@@ -350,7 +335,7 @@ static void ktls_open_record(void **state)
 	(void)state;
 	run_status("modprobe -q tls");
 	served_open(&s);
-	if (!tls(s.app, TLS_TX) || !tls(s.peer, TLS_RX)) {
+	if (!ktls_on(s.app, TLS_TX) || !ktls_on(s.peer, TLS_RX)) {
 		print_message("# no kTLS: %s\n", strerror(errno));
 		skip();
 	}

@@ -14,6 +14,7 @@ set -eu
 
 tmp=$(mktemp -d)
 . ../lib/tap.sh
+. ../../scripts/lib/nginx.sh
 
 hosts()
 {
@@ -31,21 +32,15 @@ hosts()
 	# nginx sends it, and in 1970 each time is of another length
 	touch -d 2025-01-01 "$tmp/html/index.html"
 	chmod -R a+rX "$tmp"
-	cat >"$tmp/nginx.conf" <<-END
-		daemon off;
-		pid $tmp/nginx.pid;
-		error_log $tmp/error.log;
-		events { }
-		http {
-			access_log off;
-			server {
-				listen 80 deferred;
-				listen [::]:80 deferred ipv6only=on;
-				root $tmp/html;
-			}
+	nginx_conf "$tmp" <<-END
+		access_log off;
+		server {
+			listen 80 deferred;
+			listen [::]:80 deferred ipv6only=on;
+			root $tmp/html;
 		}
 	END
-	ip netns exec server nginx -p "$tmp" -c "$tmp/nginx.conf" &
+	ip netns exec server nginx -c "$tmp/nginx.conf" -g 'daemon off;' &
 	nginx=$!
 	until_true listening
 }

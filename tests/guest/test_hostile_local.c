@@ -36,9 +36,6 @@
 #define PORT		8080
 #define SOON		1000	/* ms; a reset takes about one */
 #define LATER		60000	/* twice the time since the FIN, and a load */
-#ifndef SOL_TLS
-#define SOL_TLS		282
-#endif
 
 struct pair {
 	struct host host;
@@ -274,18 +271,6 @@ static void passed_to_another_namespace(void **state)
 
 /* ---- layers above and options of TCP ---- */
 
-static bool tls(int fd, int direction)
-{
-	struct tls12_crypto_info_aes_gcm_128 key = {
-		.info.version = TLS_1_2_VERSION,
-		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
-		.key = "0123456789abcde",
-	};
-
-	return !setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) &&
-	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
-}
-
 static void ktls(void **state)
 {
 	char buffer[16];
@@ -295,7 +280,7 @@ static void ktls(void **state)
 	run_status("modprobe -q tls");
 	pair_open(&p, IPV4);
 	rule(&p.host, ON_FIN);
-	if (!tls(p.client, TLS_RX) || !tls(p.server, TLS_TX)) {
+	if (!ktls_on(p.client, TLS_RX) || !ktls_on(p.server, TLS_TX)) {
 		print_message("# no kTLS: %s\n", strerror(errno));
 		skip();
 	}

@@ -19,6 +19,7 @@
 set -eu
 
 . ../lib/leaks.sh
+. ../../scripts/lib/nginx.sh
 
 cat >"$tmp/server.py" <<'END'
 import errno, select, socket, sys, time
@@ -99,13 +100,7 @@ print("bad", bad)
 print("most", most)
 END
 
-cat >"$tmp/nginx.conf" <<END
-daemon off;
-user www-data;
-pid $tmp/nginx.pid;
-error_log $tmp/error.log;
-events { worker_connections 1024; }
-http {
+nginx_conf "$tmp" <<END
 	access_log off;
 	server {
 		listen 127.0.0.1:80;
@@ -114,7 +109,6 @@ http {
 			proxy_read_timeout 5s;
 		}
 	}
-}
 END
 
 descriptors()
@@ -127,7 +121,7 @@ descriptors()
 run()
 {
 	hosts "$2"
-	ip netns exec front nginx -p "$tmp" -c "$tmp/nginx.conf" &
+	ip netns exec front nginx -c "$tmp/nginx.conf" -g 'daemon off;' &
 	nginx=$!
 	(
 		ulimit -n 256

@@ -61,16 +61,13 @@ if [ ! -e "$i386.made" ]; then
 fi
 
 # The row's compiler, whose own 32-bit libraries are not installed: the
-# extension needs none of gcc's. The mount ends with its namespace.
+# extension needs none of gcc's.
 libdir=$(sed -n 's/^xtlibdir=//p' "$i386"/usr/lib/*/pkgconfig/xtables.pc)
 : "${libdir:=/usr/lib/i386-linux-gnu/xtables}"
-# shellcheck disable=SC2016 # expanded by the inner shell
-unshare -m sh -c 'mount --bind "$1/i386" "$1/chroot/mnt" &&
-	exec chroot "$1/chroot" gcc -m32 --sysroot=/mnt -O2 -Wall -Wextra \
-		-Werror -fPIC -shared -nostdlib -I/src/kmod \
-		-o "/mnt$2/libxt_HALFRST.so" \
-		/src/xtables-ext/libxt_HALFRST.c -lxtables -lc' \
-	- "$here" "$libdir" >"$log" 2>&1 ||
+scripts/lab chroot "$row" "$i386" gcc -m32 --sysroot=/mnt -O2 -Wall -Wextra \
+	-Werror -fPIC -shared -nostdlib -I/src/kmod \
+	-o "/mnt$libdir/libxt_HALFRST.so" \
+	/src/xtables-ext/libxt_HALFRST.c -lxtables -lc >"$log" 2>&1 ||
 	fail "the extension does not build for i386"
 
 mkdir -p "$i386/run"

@@ -95,8 +95,7 @@ formatted()
 }
 
 # The row's compiler and headers, and this host's sparse with its libraries:
-# what it says about the kernel's own headers is not ours. The mount ends with
-# its namespace.
+# what it says about the kernel's own headers is not ours.
 sparse_says()
 {
 	local release host=/mnt/host
@@ -108,13 +107,10 @@ sparse_says()
 	ldd "$(command -v sparse)" | grep -o '/[^ ]*' |
 		xargs cp -L -t "$tmp/sparse/host" &&
 	find "$tmp/sparse" -name '*.o' -delete || return
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare -m -p -f sh -c 'mount --bind "$1" "$2/mnt" &&
-		mount -t proc proc "$2/proc" && exec chroot "$2" make \
-		-C "/lib/modules/$3/build" M=/mnt C=2 CHECK="$4" \
-		modules' - "$tmp/sparse" "$chroot" "$release" \
-		"$host/ld-linux-x86-64.so.2 --library-path $host $host/sparse" \
-		>"$tmp/make" 2>&1 || { tail "$tmp/make"; return 1; }
+	scripts/lab chroot "$row" "$tmp/sparse" make \
+		-C "/lib/modules/$release/build" M=/mnt C=2 \
+		CHECK="$host/ld-linux-x86-64.so.2 --library-path $host $host/sparse" \
+		modules >"$tmp/make" 2>&1 || { tail "$tmp/make"; return 1; }
 	# it ran, on each file
 	[ "$(grep -c '^ *CHECK .*/kmod/' "$tmp/make")" = \
 		"$(find kmod -name '*.c' ! -name '*.mod.c' | wc -l)" ] ||

@@ -18,7 +18,7 @@ trap 'rm -rf "$tmp"' EXIT
 . tests/lib/tap.sh
 
 # list ROW ARCH: "make kmi-symbols" in the row's chroot, where a symbol that
-# is missing is only a warning. The mounts end with their namespace.
+# is missing is only a warning.
 list()
 {
 	local chroot=$lab/$1/chroot src=$tmp/$1 release options=()
@@ -29,15 +29,9 @@ list()
 	mkdir "$src"
 	cp -R kmod Kbuild Makefile "$src"
 	find "$src" \( -name '*.o' -o -name '*.ko' -o -name '*.cmd' \) -delete
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare -m -p -f sh -c 'src=$1 chroot=$2
-		shift 2
-		mount --bind "$src" "$chroot/mnt" &&
-		mount -t proc proc "$chroot/proc" &&
-		exec chroot "$chroot" make -s -C /mnt "$@" kmi-symbols' - \
-		"$src" "$chroot" "${options[@]}" KBUILD_MODPOST_WARN=1 \
-		CONFIG_NF_CONNTRACK_HALFRST=m \
-		"KDIR=/lib/modules/$release/build" >"$tmp/list"
+	scripts/lab chroot "$1" "$src" make -s -C /mnt "${options[@]}" \
+		KBUILD_MODPOST_WARN=1 CONFIG_NF_CONNTRACK_HALFRST=m \
+		"KDIR=/lib/modules/$release/build" kmi-symbols >"$tmp/list"
 }
 
 # A header, and names in order, two blanks before each

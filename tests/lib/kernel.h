@@ -20,6 +20,12 @@ long slab_bytes(const char *cache);	/* with what its pages leave over */
 /* A line of /proc/net/snmp's Tcp section, "OutRsts" for instance */
 long tcp_counter(const char *name);
 
+/*
+ * The kernel's TLS in one direction (TLS_TX, TLS_RX) of a connected socket;
+ * false if there is none.
+ */
+bool ktls_on(int fd, int direction);
+
 /* A number out of a file, -1 if it is not there */
 long number_in(const char *path);
 
