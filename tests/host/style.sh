@@ -45,6 +45,13 @@ shell()
 		xargs shellcheck -x -P SCRIPTDIR -P tests/bench
 }
 
+# What is built is not committed, and nothing that is committed is ignored
+products()
+{
+	git ls-files | grep -E '(^|/)build/' || :
+	git ls-files -ci --exclude-standard
+}
+
 # Asks what the kernel has, not how it is called
 versions()
 {
@@ -144,6 +151,11 @@ check 'the man page formats without a warning' silent formatted
 check 'mandoc finds nothing in the man page' silent mandoc -T lint "$man"
 check 'shellcheck finds nothing in the scripts' silent shell
 check 'every source names its licence' silent without_licence
+if git rev-parse HEAD >"$tmp/log" 2>&1; then
+	check 'nothing that is built is committed' silent products
+else
+	skip 'nothing that is built is committed' 'not a git checkout'
+fi
 check 'no kernel version outside of halfrst_compat.h' silent versions
 check 'one version: module, extension, packages' silent one_version
 check 'make says what is missing' silent missing
