@@ -17,7 +17,8 @@
 #                          handed on to the kernel's make: so call Android's
 #                          Kleaf and build.sh
 #
-# CONFIG_NF_CONNTRACK_HALFRST=n leaves out the module for nft.
+# A kernel without xtables gets the module for nft alone, one without conntrack
+# the target's. HALFRST_XTABLES=n and CONFIG_NF_CONNTRACK_HALFRST=n leave one out.
 
 ifneq ($(KERNEL_SRC),)
 
@@ -66,7 +67,7 @@ UTSRELEASE	= $(KDIR)/include/generated/utsrelease.h
 REL		= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(UTSRELEASE))
 RELDIR		= $(DESTDIR)/lib/modules/$(REL)
 XTLIBDIR	= $(shell $(PKG_CONFIG) --variable=xtlibdir xtables)
-# The first one is always built, the other one for a kernel with conntrack
+# One of them, or both
 MODULES		:= kmod/xt_HALFRST.ko kmod/nf_conntrack_halfrst.ko
 BUILT		:= $$(sed 's,.*kmod/,kmod/,; s,\.k*o$$,.ko,' modules.order)
 EXT		:= xtables-ext/libxt_HALFRST.so
@@ -76,6 +77,10 @@ MAN		:= xtables-ext/libxt_HALFRST.man
 all: modules ext
 
 modules: have-headers
+	@[ -e $(KDIR)/Module.symvers ] || [ -n "$(KBUILD_MODPOST_WARN)" ] || \
+		echo "$(KDIR) has no Module.symvers, so it is not built, only" \
+			"prepared. For modules without versions:" \
+			"make KBUILD_MODPOST_WARN=1 ..." >&2
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
 ext: $(EXT)
@@ -186,7 +191,14 @@ deb:
 	rm -r $(DEB)/xt-halfrst
 	lintian --allow-root --fail-on error,warning $(DEB)/*.changes
 
+# Another architecture's kernel, or one that clang builds, is nobody's package
 have-headers:
+	@[ -e $(UTSRELEASE) ] || [ -z "$(ARCH)$(LLVM)$(CROSS_COMPILE)" ] || { \
+		echo "$(KDIR): no prepared kernel there. In its source, with" \
+			"the device's own configuration if it has one:" >&2; \
+		echo "  make $(strip $(foreach v,ARCH LLVM LLVM_IAS CROSS_COMPILE,$(if \
+			$($(v)),$(v)=$($(v))))) gki_defconfig modules_prepare" >&2; \
+		exit 1; }
 	@[ -e $(UTSRELEASE) ] || { \
 		echo "$(KDIR): no kernel headers there." \
 			"Another kernel: make KDIR=/lib/modules/.../build" >&2; \

@@ -103,7 +103,7 @@ ships_sources_only()
 	cmp dkms.conf "$root"/usr/src/xt-halfrst-*/dkms.conf
 }
 
-# What a kernel's package runs for one that is too old, or has no xtables
+# What a kernel's package runs for one that is too old, or has no front end's place
 skips_unfit()
 {
 	local fit=$1 k dir rc=0
@@ -113,13 +113,35 @@ skips_unfit()
 		mkdir -p "$dir/include"
 		cp "$root/boot/config-$fit" "$dir/.config"
 	done
-	sed -i /CONFIG_NETFILTER_XTABLES=/d "$dir/.config"
+	sed -i -E '/CONFIG_(NETFILTER_XTABLES|NF_CONNTRACK)=/d' "$dir/.config"
 	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
 		in_root /etc/kernel/postinst.d/dkms "$k" || rc=1
 		! in_root dkms status | grep -F "$k" || rc=1
 		rm -r "$root/lib/modules/$k"
 	done
 	return "$rc"
+}
+
+# A kernel without xtables gets nft's module, with the core inside
+builds_nft_alone()
+{
+	local bare=6.1.0-nft rc=0
+
+	mkdir "$root/lib/modules/$bare" &&
+	in_root cp -aL "/lib/modules/$1/build" "/lib/modules/$bare/build" &&
+	(
+		cd "$root/lib/modules/$bare/build" &&
+		sed -i /CONFIG_NETFILTER_XTABLES=/d .config include/config/auto.conf &&
+		sed -i '/CONFIG_NETFILTER_XTABLES/d' include/generated/autoconf.h
+	) && in_root dkms install "xt-halfrst/$version" -k "$bare" &&
+	in_root dkms status "xt-halfrst/$version" -k "$bare" | grep installed &&
+	[ -e "$(module_of $bare nf_conntrack_halfrst)" ] &&
+	[ ! -e "$(module_of $bare xt_HALFRST)" ] &&
+	! modinfo -F depends "$(module_of $bare nf_conntrack_halfrst)" |
+		grep -E 'x_tables|HALFRST' || rc=1
+	in_root dkms remove "xt-halfrst/$version" -k "$bare" || rc=1
+	rm -r "$root/lib/modules/$bare"
+	return $rc
 }
 
 # A checkout as it is, without a package
@@ -218,6 +240,8 @@ for suite in $suites; do
 	fi
 	check "$suite: DKMS leaves out kernels that are not fit, dpkg goes on" \
 		skips_unfit "$release"
+	check "$suite: DKMS builds for a kernel without xtables" \
+		builds_nft_alone "$release"
 	check "$suite: purged, nothing is left" nothing_left
 	check "$suite: dkms add . in a checkout" bare_checkout "$release"
 	rm -rf --one-file-system "$root" "$root.kernel"
