@@ -145,7 +145,7 @@ series()
 	scripts/graft --patch --no-tests --gki m --subject-prefix ANDROID: \
 		"$tree" >"$tmp/series" &&
 	diff --no-dereference -r "$tmp/original" "$tree" &&
-	[ "$(wc -l <"$tmp/series")" -lt 3500 ] &&
+	[ "$(wc -l <"$tmp/series")" -lt 4500 ] &&
 	! grep -q '^+++ b/tools' "$tmp/series" &&
 	in_git init -q && in_git add -f . && in_git commit -q -m tree &&
 	printf '#!/bin/sh\necho "Change-Id: I0" >>"$1"\n' \
