@@ -111,7 +111,7 @@ static bool halfrst_is_fragment(const struct sk_buff *skb, u8 family,
 
 /* What it says, and whether TCP would see a FIN in it at all */
 static bool halfrst_parse_fin(struct halfrst_fin *fin,
-			      const struct sk_buff *skb, u8 family,
+			      struct sk_buff *skb, u8 family,
 			      unsigned int thoff, const struct tcphdr *th)
 {
 	unsigned int payload = thoff + th->doff * 4;

@@ -8,7 +8,7 @@
  */
 #include <linux/errno.h>
 #include <linux/jiffies.h>
-#include <linux/minmax.h>
+#include <linux/kernel.h>
 #include <net/sock.h>
 #include <net/tcp.h>
 

@@ -9,7 +9,6 @@
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/user_namespace.h>
-#include <net/mptcp.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>
@@ -216,7 +215,7 @@ static bool halfrst_is_kernels(struct sock *sk)
  */
 bool halfrst_is_exempt(struct sock *sk)
 {
-	return sk_is_mptcp(sk) || tcp_sk(sk)->repair ||
+	return halfrst_is_mptcp(sk) || tcp_sk(sk)->repair ||
 	       halfrst_must_sign(sk) || halfrst_is_kernels(sk);
 }
 

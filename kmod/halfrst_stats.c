@@ -8,6 +8,7 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+#include "halfrst_compat.h"
 #include "halfrst_stats.h"
 
 #define HALFRST_PROC "xt_halfrst"
@@ -92,8 +93,8 @@ static int __net_init halfrst_stats_net_init(struct net *net)
 	sn->counters = alloc_percpu(struct halfrst_counters);
 	if (!sn->counters)
 		return -ENOMEM;
-	if (!proc_create_single_data(HALFRST_PROC, 0444, net->proc_net,
-				     halfrst_stats_show, sn) &&
+	if (!halfrst_create_proc(HALFRST_PROC, net->proc_net,
+				 halfrst_stats_show, sn) &&
 	    IS_ENABLED(CONFIG_PROC_FS)) {
 		free_percpu(sn->counters);
 		return -ENOMEM;

@@ -9,10 +9,8 @@
 #include <linux/skbuff.h>
 #include <net/sock.h>
 #include <net/tcp.h>
-#if IS_ENABLED(CONFIG_TLS)
-#include <net/tls.h>
-#endif
 
+#include "halfrst_compat.h"
 #include "halfrst_tls.h"
 
 #define HEADER		5	/* of a record: type, version, length */
@@ -112,8 +110,7 @@ bool halfrst_tls_holds(const struct sock *sk)
 	ctx = tls_get_ctx(sk);
 	if (ctx->pending_open_record_frags || ctx->partially_sent_record)
 		return true;
-	return ctx->tx_conf == TLS_SW &&
-	       !list_empty(&tls_sw_ctx_tx(ctx)->tx_list);
+	return halfrst_is_encrypting(ctx);
 #else
 	return false;
 #endif

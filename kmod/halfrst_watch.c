@@ -19,13 +19,13 @@
  *    watches along.
  *  - Lookups in the table run under RCU, hence a watch is freed a grace period
  *    after it left.  Only its own timer takes it out (@dead).
- *  - The end of a namespace comes in two steps.  After @gone and a grace period
- *    no timer does anything; then the table is emptied.
+ *  - The end of namespaces comes in two steps.  After @gone and a grace period
+ *    no timer does anything; then the tables are emptied.
  */
 #include <linux/interrupt.h>
 #include <linux/jhash.h>
 #include <linux/jiffies.h>
-#include <linux/minmax.h>
+#include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
@@ -110,7 +110,7 @@ static const struct rhashtable_params halfrst_watch_params = {
 	.hashfn			= halfrst_hash,
 	.head_offset		= offsetof(struct halfrst_watch, node),
 	.key_offset		= offsetof(struct halfrst_watch, name),
-	.key_len		= sizeof_field(struct halfrst_watch, name),
+	.key_len		= sizeof(struct halfrst_name),
 	.automatic_shrinking	= true,
 };
 
@@ -186,11 +186,13 @@ static void halfrst_free_rcu(struct rcu_head *rcu)
 			container_of(rcu, struct halfrst_watch, rcu));
 }
 
-/* Softirq.  The explicit RCU section is what pre_exit's grace period is for. */
-static void halfrst_timer(struct timer_list *timer)
+/* Softirq.  The explicit RCU section is what the grace period at a
+ * namespace's end is for.
+ */
+static void halfrst_timer(HALFRST_TIMER_ARG timer)
 {
-	struct halfrst_watch *w = container_of(timer, struct halfrst_watch,
-					       timer);
+	struct halfrst_watch *w = container_of((struct timer_list *)timer,
+					       struct halfrst_watch, timer);
 	enum halfrst_reason reason = HALFRST_REASON_LOOK_AGAIN;
 	struct sock *sk;
 
@@ -294,7 +296,7 @@ static bool halfrst_watch_insert(struct halfrst_watch *w, struct sock *sk)
 		halfrst_watch_end(w, HALFRST_REASON_FULL);
 		return false;
 	}
-	timer_setup(&w->timer, halfrst_timer, 0);	/* was @entry and @sk */
+	halfrst_setup_timer(&w->timer, halfrst_timer);	/* was @entry and @sk */
 	do {
 		/* From the table on a FIN may come in between */
 		spin_lock(&w->state.lock);
@@ -342,10 +344,11 @@ static void halfrst_first_look(struct halfrst_watch *w)
 /* Softirq, behind the one that brought the FINs to TCP.  Takes all that are there:
  * no more than one NET_RX has brought, and a look costs less than its packet did.
  */
-static void halfrst_tasklet(struct tasklet_struct *tasklet)
+static void halfrst_tasklet(HALFRST_TASKLET_ARG tasklet)
 {
 	struct halfrst_first_looks *looks =
-		container_of(tasklet, struct halfrst_first_looks, tasklet);
+		container_of((struct tasklet_struct *)tasklet,
+			     struct halfrst_first_looks, tasklet);
 	struct halfrst_watch *w, *next;
 	LIST_HEAD(list);
 
@@ -501,12 +504,6 @@ static int __net_init halfrst_watch_net_init(struct net *net)
 			       &halfrst_watch_params);
 }
 
-/* A grace period lies between this and halfrst_watch_net_exit() */
-static void __net_exit halfrst_watch_net_pre_exit(struct net *net)
-{
-	WRITE_ONCE(halfrst_net(net)->gone, true);
-}
-
 static void halfrst_watch_abandon(void *ptr, void *arg)
 {
 	struct halfrst_watch *w = ptr;
@@ -516,17 +513,22 @@ static void halfrst_watch_abandon(void *ptr, void *arg)
 	halfrst_free_watch(w);
 }
 
-/* No packet comes any more, and no look does anything */
-static void __net_exit halfrst_watch_net_exit(struct net *net)
+/* No packet comes any more.  One grace period for all that go together. */
+static void __net_exit halfrst_watch_net_exit(struct list_head *list)
 {
-	rhashtable_free_and_destroy(&halfrst_net(net)->watches,
-				    halfrst_watch_abandon, NULL);
+	struct net *net;
+
+	list_for_each_entry(net, list, exit_list)
+		WRITE_ONCE(halfrst_net(net)->gone, true);
+	synchronize_rcu();
+	list_for_each_entry(net, list, exit_list)
+		rhashtable_free_and_destroy(&halfrst_net(net)->watches,
+					    halfrst_watch_abandon, NULL);
 }
 
 static struct pernet_operations halfrst_watch_net_ops = {
 	.init		= halfrst_watch_net_init,
-	.pre_exit	= halfrst_watch_net_pre_exit,
-	.exit		= halfrst_watch_net_exit,
+	.exit_batch	= halfrst_watch_net_exit,
 	.id		= &halfrst_watch_net_id,
 	.size		= sizeof(struct halfrst_watch_net),
 };
@@ -547,7 +549,7 @@ int halfrst_watch_init(void)
 
 		spin_lock_init(&looks->lock);
 		INIT_LIST_HEAD(&looks->list);
-		tasklet_setup(&looks->tasklet, halfrst_tasklet);
+		halfrst_setup_tasklet(&looks->tasklet, halfrst_tasklet);
 	}
 	halfrst_watch_cache = KMEM_CACHE(halfrst_watch, 0);
 	if (!halfrst_watch_cache)

@@ -124,14 +124,14 @@ defines()
 {
 	local name
 
-	sample kmod/android/BUILD.ddk_module kmod HAVE_6_15 >"$tmp/sample" &&
+	sample kmod/android/BUILD.ddk_module kmod LACKS_6_6 >"$tmp/sample" &&
 	make -s ddk-defines "KDIR=$work/common" >"$tmp/found" || return
 	sed 's/local_defines = \[//; s/\],//; s/[",]//g' "$tmp/found" |
 		tr ' ' '\n' | sort | diff - <(tr ' ' '\n' <"$tmp/sample" | sort) ||
 		return
 	# shellcheck disable=SC2013 # words
 	for name in $(cat "$tmp/sample"); do
-		grep -q "^#ifdef $name$" kmod/halfrst_compat.h || return
+		grep -Eq "^#ifn?def $name$" kmod/halfrst_compat.h || return
 	done
 }
 
