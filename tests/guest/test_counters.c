@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "kernel.h"
 #include "rules.h"
 
 #define PROC		"/proc/self/net/xt_halfrst"
@@ -30,16 +31,16 @@ static const char *const names[] = {
 
 static void read_all(char *text, size_t size)
 {
-	int fd = open(PROC, O_RDONLY | O_CLOEXEC);
+	FILE *f = open_net("xt_halfrst");
 	ssize_t n;
 
-	if (fd < 0)
+	if (!f)
 		peer_fail(NULL, PROC ": %s", strerror(errno));
-	n = read(fd, text, size - 1);
+	n = read(fileno(f), text, size - 1);
 	if (n < 0)
 		peer_fail(NULL, PROC ": %s", strerror(errno));
 	text[n] = '\0';
-	close(fd);
+	fclose(f);
 }
 
 /* How much each counter has moved */

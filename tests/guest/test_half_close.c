@@ -210,8 +210,7 @@ static void leaks_are_reaped(void **state)
 /* How many sockets of this namespace are in a state, orphans too */
 static int in_state(enum kind kind, unsigned int state)
 {
-	FILE *f = fopen(kind == IPV4 ? "/proc/self/net/tcp" :
-			"/proc/self/net/tcp6", "re");
+	FILE *f = open_net(kind == IPV4 ? "tcp" : "tcp6");
 	char line[512];
 	unsigned int st;
 	int n = 0;

@@ -19,6 +19,7 @@
 
 #include "dice.h"
 #include "host.h"
+#include "kernel.h"
 #include "rules.h"
 
 void sleep_ms(int64_t ms)
@@ -98,7 +99,7 @@ __attribute__((constructor)) static void choose_tests(void)
  */
 static bool reachable(void)
 {
-	FILE *f = fopen("/proc/self/net/ipv6_route", "re");
+	FILE *f = open_net("ipv6_route");
 	bool found = false;
 	char line[256];
 

@@ -2,10 +2,14 @@
 /* What the kernel tells of itself; kernel.h has the list. */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/tls.h>
@@ -103,10 +107,41 @@ bool ktls_on(int fd, int direction)
 	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
 }
 
+struct opening {
+	char path[64];
+	int fd;
+};
+
+static int open_by_child(void *arg)
+{
+	struct opening *opening = arg;
+
+	opening->fd = open(opening->path, O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+/* What a process has seen below /proc/self/net, kernels before 5.10 show it after
+ * setns(), too.  A child has a folder of its own: it opens the file for us.
+ */
+FILE *open_net(const char *name)
+{
+	struct opening opening = { .fd = -1 };
+	char stack[16384] __attribute__((aligned(16)));
+	pid_t child;
+
+	snprintf(opening.path, sizeof(opening.path), "/proc/self/net/%s", name);
+	child = clone(open_by_child, stack + sizeof(stack),
+		      CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &opening);
+	if (child < 0)
+		peer_fail(NULL, "clone: %s", strerror(errno));
+	waitpid(child, NULL, 0);
+	return opening.fd < 0 ? NULL : fdopen(opening.fd, "r");
+}
+
 long tcp_counter(const char *name)
 {
 	char names[1024], values[1024], *n, *v, *sn, *sv;
-	FILE *f = fopen("/proc/self/net/snmp", "re");
+	FILE *f = open_net("snmp");
 
 	if (!f)
 		peer_fail(NULL, "/proc/net/snmp: %s", strerror(errno));

@@ -5,6 +5,7 @@
 
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* TCP_INFO of any TCP socket, and the state in it */
 struct tcp_info socket_info(int fd);
@@ -16,6 +17,12 @@ int socket_state(int fd);
  */
 long slab_objects(const char *cache);
 long slab_bytes(const char *cache);	/* with what its pages leave over */
+
+/*
+ * A file of /proc/net, of the network namespace that the process is in now, to
+ * read.  NULL and errno if it cannot be opened.
+ */
+FILE *open_net(const char *name);
 
 /* A line of /proc/net/snmp's Tcp section, "OutRsts" for instance */
 long tcp_counter(const char *name);

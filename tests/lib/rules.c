@@ -6,9 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "rules.h"
 
-#define COUNTERS	"/proc/self/net/xt_halfrst"
+#define COUNTERS	"/proc/net/xt_halfrst"
 
 bool legacy_present(void)
 {
@@ -161,7 +162,7 @@ void rule(const struct host *h, const char *format, ...)
 /* Read all lines in one go: a snapshot, or as near as there is to one */
 static bool snapshot(char *out, size_t size)
 {
-	FILE *f = fopen(COUNTERS, "re");
+	FILE *f = open_net("xt_halfrst");
 	size_t n;
 
 	if (!f)
@@ -186,7 +187,11 @@ static bool find(const char *lines, const char *name, unsigned long *value)
 
 bool counters_present(void)
 {
-	return !access(COUNTERS, R_OK);
+	FILE *f = open_net("xt_halfrst");
+
+	if (f)
+		fclose(f);
+	return f;
 }
 
 unsigned long counter(const char *name)
