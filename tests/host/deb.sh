@@ -108,13 +108,13 @@ skips_unfit()
 {
 	local fit=$1 k dir rc=0
 
-	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
+	for k in 4.4.0-old 4.13.0-old 6.1.0-bare; do
 		dir=$root/lib/modules/$k/build
 		mkdir -p "$dir/include"
 		cp "$root/boot/config-$fit" "$dir/.config"
 	done
 	sed -i -E '/CONFIG_(NETFILTER_XTABLES|NF_CONNTRACK)=/d' "$dir/.config"
-	for k in 4.18.0-old 5.9.0-old 6.1.0-bare; do
+	for k in 4.4.0-old 4.13.0-old 6.1.0-bare; do
 		in_root /etc/kernel/postinst.d/dkms "$k" || rc=1
 		! in_root dkms status | grep -F "$k" || rc=1
 		rm -r "$root/lib/modules/$k"
