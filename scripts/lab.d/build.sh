@@ -5,12 +5,15 @@
 # sourced by lab.
 # shellcheck disable=SC2034,SC2154,SC2317 # shared with lab; "made" calls by name
 
+# What is written, and not built of it
+written=(! -name '*.o' ! -name '*.ko' ! -name '*.cmd' ! -name '*.mod' ! -name '*.mod.c'
+	! -name '*.so' ! -name '*.symvers' ! -name modules.order)
+
 # Sources decide whether to build again; a failed build leaves no mark.
 sum()
 {
-	(cd "$top" && find "$@" -type f ! -name '*.o' ! -name '*.ko' \
-		! -name '*.cmd' ! -name '*.mod' ! -name '*.mod.c' ! -name '*.so' \
-		! -name '*.md' -print0 2>/dev/null | sort -z | xargs -0r sha256sum;
+	(cd "$top" && find "$@" -type f "${written[@]}" ! -name '*.md' -print0 \
+		2>/dev/null | sort -z | xargs -0r sha256sum;
 		cat "$here/chroot.recipe") | sha256sum
 }
 
@@ -38,11 +41,40 @@ cmd_chroot()
 	in_chroot "$@"
 }
 
+# mirror DIR...: $src has what is here. What has not changed keeps its time, so that
+# make builds what has. A makefile changes everything.
+mirror()
+{
+	local file here=$src/.here there=$src/.there
+
+	(cd "$top" && find "$@" -type f "${written[@]}" | sort) >"$here"
+	grep -E '(^|/)(Makefile|Kbuild)$' "$here" | while IFS= read -r file; do
+		cmp -s "$top/$file" "$src/$file" || touch "$src/.anew"
+	done
+	if [ -e "$src/.anew" ]; then
+		(cd "$src" && find "$@" \( -name '*.o' -o -name '*.so' \) \
+			-delete 2>/dev/null) || :
+		rm "$src/.anew"
+	fi
+	(cd "$src" && find "$@" -type f -name '*.*' "${written[@]}" 2>/dev/null |
+		sort | comm -13 .here - >"$there" && xargs -rd '\n' rm <"$there")
+	(
+		cd "$top"
+		while IFS= read -r file; do
+			cmp -s "$file" "$src/$file" || echo "$file"
+		done <"$here" >"$there"
+		xargs -rd '\n' cp --parents -t "$src" <"$there"
+		xargs -rd '\n' cp --parents --attributes-only \
+			--preserve=mode -t "$src" <"$here"
+	)
+}
+
 compile()
 {
 	local rel out=$here/out log=$lab/log/$row.make.log src=$here/chroot/src
-	local want cross=() cc=() triplet=x86_64-linux-gnu
+	local want cross=() cc=() triplet=x86_64-linux-gnu jobs
 
+	jobs=-j$(nproc)
 	rel=$(cat "$here/release")
 	if [ "$arch" = arm64 ]; then
 		triplet=aarch64-linux-gnu
@@ -50,17 +82,19 @@ compile()
 		cc=("CC=$triplet-gcc")
 	fi
 	export PKG_CONFIG_LIBDIR=/usr/lib/$triplet/pkgconfig:/usr/share/pkgconfig
-	mkdir -p "$src" "$out/tests"
+	# what somebody has copied is his, maybe by hard links
+	[ "$(cat "$src/.of" 2>/dev/null)" = "$top" ] || rm -rf "$src"
+	mkdir -p "$src" "$out"
+	echo "$top" >"$src/.of"
 
 	want=$(sum kmod xtables-ext Kbuild Makefile)
-	if [ -f "$top/Makefile" ] &&
-	   [ "$want" != "$(cat "$out/module.sum" 2>/dev/null)" ]; then
+	if [ "$want" != "$(cat "$out/module.sum" 2>/dev/null)" ]; then
 		say "$row: building module and extension for $rel"
-		rm -rf "$out/module.sum" "$src"/{kmod,xtables-ext}
-		cp -R "$top"/{kmod,xtables-ext,Kbuild,Makefile} "$src"
-		find "$src" \( -name '*.o' -o -name '*.ko' -o -name '*.so' \
-			-o -name '*.cmd' \) -delete
-		quietly "$log" in_chroot make -C /src W=1 "${cross[@]}" \
+		rm -f "$out/module.sum"
+		mirror kmod xtables-ext Kbuild Makefile
+		# what has failed or warned is built again as a whole
+		: >"$src/.anew"
+		quietly "$log" in_chroot make -C /src "$jobs" W=1 "${cross[@]}" \
 			"KDIR=/lib/modules/$rel/build" modules ext || return
 		# About a compiler one point release away from the kernel's;
 		# says nothing about the code.
@@ -69,6 +103,7 @@ compile()
 			say "$row: warnings are errors here"
 			return 1
 		fi
+		rm "$src/.anew"
 		in_chroot pkg-config --variable=xtlibdir xtables >"$out/xtlibdir"
 		cp "$src"/kmod/{xt_HALFRST,nf_conntrack_halfrst}.ko "$out"
 		cp "$src/xtables-ext/libxt_HALFRST.so" "$out"
@@ -77,18 +112,15 @@ compile()
 
 	want=$(sum kmod tests)
 	if [ "$want" != "$(cat "$out/tests.sum" 2>/dev/null)" ]; then
-		rm -rf "$out/tests.sum" "$out/tests" "$src"/{kmod,tests}
-		cp -R "$top"/{kmod,tests} "$src"
-		if [ -f "$src/tests/Makefile" ]; then
-			say "$row: building the tests"
-			quietly "$log" in_chroot make -C /src/tests "${cc[@]}" ||
-				return
-		fi
-		if [ -f "$src/tests/bench/Makefile" ]; then
-			quietly "$log" in_chroot make -C /src/tests/bench \
-				"${cc[@]}" || return
-		fi
-		cp -R "$src/tests" "$out"
+		say "$row: building the tests"
+		rm -rf "$out/tests.sum" "$out/tests"
+		mirror kmod
+		mirror tests
+		quietly "$log" in_chroot make -C /src/tests "$jobs" "${cc[@]}" &&
+		quietly "$log" in_chroot make -C /src/tests/bench "$jobs" \
+			"${cc[@]}" || return
+		(cd "$src" && find tests -type f ! -name '*.o' -print0 |
+			cpio --quiet -0pdm "$out")
 		cp "$src"/kmod/android/*.sh "$out/tests/guest"
 		echo "$want" >"$out/tests.sum"
 	fi
