@@ -233,6 +233,9 @@ bool halfrst_choose_claim(struct halfrst_claim *first, struct sock *sk)
 {
 	struct halfrst_claim *best = NULL, *c;
 
+	if (likely(!first->next))
+		return halfrst_match_owner(sk, &first->info) ==
+		       HALFRST_OWNER_MEANT;
 	for (c = first; c; c = c->next)
 		if (halfrst_match_owner(sk, &c->info) == HALFRST_OWNER_MEANT &&
 		    (!best || halfrst_claim_rank(c) > halfrst_claim_rank(best)))

@@ -4,10 +4,10 @@
 
 #include <linux/bits.h>
 #include <linux/types.h>
+#include <net/tcp.h>
 
+#include "halfrst_socket.h"
 #include "xt_HALFRST.h"
-
-struct sock;
 
 /* In @info.flags of a claim, where no rule can have it: more bytes may have
  * followed, in other fragments.
@@ -39,6 +39,26 @@ struct halfrst_claim {
 	};
 	struct xt_halfrst_info	info;
 };
+
+/**
+ * halfrst_init_claim - what a FIN says for a rule
+ * @c: to be filled
+ * @fin: the FIN, which has come just now
+ * @info: options of the rule; copied
+ *
+ * Context: any.
+ */
+static inline void halfrst_init_claim(struct halfrst_claim *c,
+				      const struct halfrst_fin *fin,
+				      const struct xt_halfrst_info *info)
+{
+	c->next = NULL;
+	c->end = fin->end;
+	c->seen = tcp_jiffies32;
+	c->info = *info;
+	if (fin->open)
+		c->info.flags |= HALFRST_CLAIM_OPEN;
+}
 
 int halfrst_add_claim(struct halfrst_claim *first,
 		      const struct halfrst_claim *claim, struct sock *sk);

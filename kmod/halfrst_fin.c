@@ -125,11 +125,11 @@ static bool halfrst_parse_fin(struct halfrst_fin *fin,
 	fin->open = halfrst_is_fragment(skb, family, thoff);
 	fin->adjusted = false;
 	if (family == NFPROTO_IPV4) {
-		fin->dif = inet_iif(skb);
-		fin->sdif = inet_sdif(skb);
+		fin->path.dif = inet_iif(skb);
+		fin->path.sdif = inet_sdif(skb);
 	} else {
-		fin->dif = inet6_iif(skb);
-		fin->sdif = inet6_sdif(skb);
+		fin->path.dif = inet6_iif(skb);
+		fin->path.sdif = inet6_sdif(skb);
 	}
 	halfrst_adjust(fin, skb);
 	return true;
@@ -161,7 +161,42 @@ static struct sock *halfrst_get_socket(struct net *net, struct sk_buff *skb,
 	 */
 	if (!halfrst_is_translated(&name, skb, family) && sk)
 		return refcount_inc_not_zero(&sk->sk_refcnt) ? sk : NULL;
-	return halfrst_find_socket(net, &name, fin->dif, fin->sdif);
+	return halfrst_find_socket(net, &name, &fin->path);
+}
+
+/* Does the socket hold its namespace, so that both outlive the first look? */
+static bool halfrst_holds_net(const struct sock *sk)
+{
+	if (!sk_fullsock(sk))
+		sk = inet_reqsk(sk)->rsk_listener;
+	return sk && sk->sk_net_refcnt;
+}
+
+/* Whose socket has it to be, and in which state?  Returns HALFRST_WATCHING, or
+ * what to count if it cannot be watched.
+ */
+static enum halfrst_stat halfrst_may_watch(const struct net *net,
+					   struct sock *sk,
+					   const struct halfrst_fin *fin,
+					   const struct xt_halfrst_info *info)
+{
+	/* TCP has not seen the FIN yet, unless it is a repeated one */
+	if (!((1 << inet_sk_state_load(sk)) &
+	      (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
+	       TCPF_NEW_SYN_RECV)))
+		return HALFRST_WRONG_STATE;
+	/* By a redirection it may be anything */
+	if (!net_eq(sock_net(sk), net) ||
+	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
+		return HALFRST_WRONG_STATE;
+	if (!halfrst_may_take_fin(sk, fin))
+		return HALFRST_EXPIRED;
+	if (!halfrst_holds_net(sk))
+		return HALFRST_EXEMPT;
+	if (sk_fullsock(sk) &&
+	    halfrst_match_owner(sk, info) == HALFRST_OWNER_OTHER)
+		return HALFRST_OTHER_OWNER;
+	return HALFRST_WATCHING;
 }
 
 /**
@@ -184,17 +219,25 @@ void halfrst_receive_fin(struct net *net, struct sk_buff *skb, u8 family,
 			 unsigned int thoff, const struct tcphdr *th,
 			 const struct xt_halfrst_info *info)
 {
+	enum halfrst_stat stat = HALFRST_NO_SOCKET;
 	struct halfrst_fin fin;
 	struct sock *sk;
 
 	if (!halfrst_parse_fin(&fin, skb, family, thoff, th))
 		return;
+	local_bh_disable();
 	halfrst_count(net, HALFRST_FINS);
 	sk = halfrst_get_socket(net, skb, family, th, &fin);
 	if (sk)
+		stat = halfrst_may_watch(net, sk, &fin, info);
+	if (stat == HALFRST_WATCHING) {
 		halfrst_watch(net, sk, &fin, info);
-	else
-		halfrst_count(net, HALFRST_NO_SOCKET);
+	} else {
+		halfrst_count(net, stat);
+		if (sk)
+			sock_gen_put(sk);
+	}
+	local_bh_enable();
 }
 EXPORT_SYMBOL_GPL(halfrst_receive_fin);
 

@@ -95,15 +95,16 @@ static enum halfrst_reason halfrst_settle(struct halfrst_state *s, u32 now,
 }
 
 /* How long must this socket have been still?  Sets @pending. */
-static u32 halfrst_get_grace(struct halfrst_state *s, u32 now, struct sock *sk)
+static u32 halfrst_get_grace(struct halfrst_state *s, u32 now, struct sock *sk,
+			     bool layer)
 {
 	u32 grace = msecs_to_jiffies(s->first.info.grace);
 
-	s->pending = halfrst_is_pending(sk) ||
+	s->pending = halfrst_is_pending(sk, layer) ||
 		     (now - tcp_sk(sk)->lsndtime < HELD_TIMEOUT &&
 		      halfrst_expects_more(sk));
 	if (!grace) {
-		switch (halfrst_attention(sk)) {
+		switch (halfrst_attention(sk, layer)) {
 		case HALFRST_ATTENTION_NONE:
 			break;
 		case HALFRST_ATTENTION_BRIEF:
@@ -114,7 +115,7 @@ static u32 halfrst_get_grace(struct halfrst_state *s, u32 now, struct sock *sk)
 			break;
 		}
 	}
-	return halfrst_has_layer(sk) ? max_t(u32, grace, HELD_TIMEOUT) : grace;
+	return layer ? max_t(u32, grace, HELD_TIMEOUT) : grace;
 }
 
 /* What is to be done about the socket, now?  Its spinlock is held, but a
@@ -128,6 +129,7 @@ static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
 	bool was_pending = s->pending;
 	enum halfrst_reason reason;
 	u32 grace, progress;
+	bool layer;
 
 	/* Not ours if a process is inside the socket, perhaps for long: it
 	 * may be blocked in a page fault.  TCP's backlog waits for it, too.
@@ -148,18 +150,19 @@ static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
 		reason = halfrst_settle(s, now, sk);
 		if (reason != HALFRST_REASON_FIN)
 			return reason;
-	}
-	if (s->life != halfrst_life(sk))
+	} else if (s->life != halfrst_life(sk)) {
 		return HALFRST_REASON_CLOSED;
+	}
 
-	grace = halfrst_get_grace(s, now, sk);
+	layer = halfrst_has_layer(sk);
+	grace = halfrst_get_grace(s, now, sk, layer);
 	progress = halfrst_progress(sk);
 	if (s->first.progress != progress) {
 		s->first.progress = progress;
 		s->active = now;
 	} else if (was_pending && !s->pending) {
 		/* The last ACK has ended it.  Unless kTLS or sockmap has. */
-		if (halfrst_has_layer(sk))
+		if (layer)
 			s->active = now;
 		else if (halfrst_is_due(tp->rcv_tstamp, s->active))
 			s->active = tp->rcv_tstamp;
@@ -201,17 +204,15 @@ static enum halfrst_reason halfrst_act(struct halfrst_state *s,
 
 /**
  * halfrst_begin - a FIN has come: a socket's state begins, or begins anew
- * @s: the state; its lock is held, or nobody else knows it
- * @claim: of the FIN; copied
+ * @s: the state with its first claim; its lock is held, or nobody else knows it
  * @sk: the socket, a full or a request one
  *
  * Context: any.
  */
-void halfrst_begin(struct halfrst_state *s, const struct halfrst_claim *claim,
-		   const struct sock *sk)
+void halfrst_begin(struct halfrst_state *s, const struct sock *sk)
 {
-	s->first = *claim;
-	s->active = claim->seen;
+	s->first.next = NULL;
+	s->active = s->first.seen;
 	s->taken = false;
 	s->begun = false;
 	s->pending = false;

@@ -74,8 +74,7 @@ struct halfrst_state {
 				ipv6 : 1;
 };
 
-void halfrst_begin(struct halfrst_state *s, const struct halfrst_claim *claim,
-		   const struct sock *sk);
+void halfrst_begin(struct halfrst_state *s, const struct sock *sk);
 int halfrst_refresh(struct halfrst_state *s, const struct halfrst_claim *claims,
 		    struct sock *sk);
 bool halfrst_is_another_life(const struct halfrst_state *s,

@@ -8,6 +8,7 @@
  */
 #include <linux/cred.h>
 #include <linux/fs.h>
+#include <linux/jhash.h>
 #include <linux/user_namespace.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
@@ -44,27 +45,50 @@ void halfrst_get_name(struct halfrst_name *name, const struct sock *sk)
 }
 
 /**
+ * halfrst_hash_name - hash of a name, for rhashtable
+ * @key: the name
+ * @len: its length in bytes
+ * @seed: of the table
+ *
+ * An IPv4 address is 32 bits of its 128.
+ *
+ * Context: any.
+ * Return: the hash.
+ */
+u32 halfrst_hash_name(const void *key, u32 len, u32 seed)
+{
+	const struct halfrst_name *n = key;
+
+	if (!ipv6_addr_v4mapped(&n->peer))
+		return jhash2(key, len / sizeof(u32), seed);
+	return jhash_3words((__force u32)n->peer.s6_addr32[3],
+			    (__force u32)n->local.s6_addr32[3],
+			    (__force u32)n->peer_port << 16 |
+			    (__force u32)n->local_port, seed);
+}
+
+/**
  * halfrst_find_socket - the socket of that name, by TCP's own hash table
  * @net: network namespace
  * @n: name, of which the device does not count
- * @dif: the device that a segment has come through
- * @sdif: interface of the VRF's slave that it has come through, or 0
+ * @path: what a segment has come through
  *
  * Context: under rcu_read_lock().
  * Return: a socket with a reference that sock_gen_put() drops, or NULL.  Perhaps
  * another life of it, perhaps a request or time-wait socket.
  */
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
-				 int dif, int sdif)
+				 const struct halfrst_path *path)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	if (!ipv6_addr_v4mapped(&n->peer))
 		return halfrst_lookup6(net, &n->peer, n->peer_port, &n->local,
-				       ntohs(n->local_port), dif, sdif);
+				       ntohs(n->local_port), path->dif,
+				       path->sdif);
 #endif
 	return halfrst_lookup4(net, n->peer.s6_addr32[3], n->peer_port,
 			       n->local.s6_addr32[3], ntohs(n->local_port),
-			       dif, sdif);
+			       path->dif, path->sdif);
 }
 
 /* tcp_sequence(), without what differs between kernels: a segment that begins
@@ -226,7 +250,7 @@ static bool halfrst_in_range(u32 id, u32 min, u32 max)
 }
 
 /**
- * halfrst_match_owner - is this the owner that the rule means?
+ * halfrst_check_owner - is this the owner that a rule with owners means?
  * @sk: a full socket
  * @info: the rule; ids are meant in the user namespace of @sk's network
  *        namespace
@@ -236,7 +260,7 @@ static bool halfrst_in_range(u32 id, u32 min, u32 max)
  * Context: any.
  * Return: see there.
  */
-enum halfrst_owner halfrst_match_owner(struct sock *sk,
+enum halfrst_owner halfrst_check_owner(struct sock *sk,
 				       const struct xt_halfrst_info *info)
 {
 	struct user_namespace *ns = sock_net(sk)->user_ns;
@@ -244,8 +268,6 @@ enum halfrst_owner halfrst_match_owner(struct sock *sk,
 	u32 flags = info->flags;
 	bool match = true;
 
-	if (!(flags & (XT_HALFRST_UID | XT_HALFRST_GID)))
-		return HALFRST_OWNER_MEANT;
 	/* Against sock_orphan(): with the lock, socket and file stay */
 	read_lock_bh(&sk->sk_callback_lock);
 	if (sk->sk_socket) {
@@ -336,6 +358,7 @@ bool halfrst_expects_more(const struct sock *sk)
 /**
  * halfrst_is_pending - would a reset lose bytes?
  * @sk: a socket in CLOSE_WAIT that was accepted
+ * @layer: there is something above TCP
  *
  * What is on its way to the peer; what a layer above TCP holds; and what a
  * connect() that is asked again would purge.
@@ -343,13 +366,13 @@ bool halfrst_expects_more(const struct sock *sk)
  * Context: locked, under rcu_read_lock().
  * Return: true if it would.
  */
-bool halfrst_is_pending(struct sock *sk)
+bool halfrst_is_pending(struct sock *sk, bool layer)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	u32 from;
 
 	return tp->snd_una != tp->write_seq || sk->sk_write_pending ||
-	       halfrst_tls_holds(sk) || halfrst_psock_holds(sk) ||
+	       (layer && (halfrst_tls_holds(sk) || halfrst_psock_holds(sk))) ||
 	       ((halfrst_is_connecting(sk) || halfrst_purges_at_reset(sk)) &&
 		halfrst_unread(sk, &from));
 }
@@ -357,6 +380,7 @@ bool halfrst_is_pending(struct sock *sk)
 /**
  * halfrst_attention - may the application be about to do something?
  * @sk: a socket in CLOSE_WAIT that was accepted
+ * @layer: there is something above TCP
  *
  * Read what it has not read yet, or learn that it is connected.  A reset would
  * lose nothing; but without a grace little else tells whether somebody comes.
@@ -366,11 +390,11 @@ bool halfrst_is_pending(struct sock *sk)
  * Context: locked, under rcu_read_lock().
  * Return: see there.
  */
-enum halfrst_attention halfrst_attention(struct sock *sk)
+enum halfrst_attention halfrst_attention(struct sock *sk, bool layer)
 {
 	u32 from, unread = halfrst_unread(sk, &from);
 
-	if (halfrst_is_readable(sk))
+	if (layer && halfrst_is_readable(sk))
 		return HALFRST_ATTENTION_LASTING;
 	if (!unread && halfrst_is_connecting(sk))
 		return HALFRST_ATTENTION_BRIEF;

@@ -5,9 +5,10 @@
 #include <linux/in6.h>
 #include <linux/types.h>
 
+#include "xt_HALFRST.h"
+
 struct net;
 struct sock;
-struct xt_halfrst_info;
 
 /**
  * struct halfrst_name - what a connection's socket is found by
@@ -28,12 +29,21 @@ struct halfrst_name {
 };
 
 /**
+ * struct halfrst_path - the devices that a segment has come through
+ * @dif: the device, or the VRF that it is in
+ * @sdif: the device itself if it is in a VRF, or 0
+ */
+struct halfrst_path {
+	int	dif;
+	int	sdif;
+};
+
+/**
  * struct halfrst_fin - what a FIN says
  * @seq: the number of its first byte
  * @end: the number behind it, as far as its length is known
  * @ack: what it acknowledges
- * @dif: the device that it has come through
- * @sdif: interface of the VRF's slave that it has come through, or 0
+ * @path: what it has come through
  * @open: more bytes may follow before the FIN, in other fragments
  * @adjusted: conntrack is going to change @ack
  */
@@ -41,8 +51,7 @@ struct halfrst_fin {
 	u32	seq;
 	u32	end;
 	u32	ack;
-	int	dif;
-	int	sdif;
+	struct halfrst_path path;
 	bool	open;
 	bool	adjusted;
 };
@@ -72,19 +81,35 @@ enum halfrst_attention {
 	HALFRST_ATTENTION_LASTING,
 };
 
+u32 halfrst_hash_name(const void *key, u32 len, u32 seed);
 void halfrst_get_name(struct halfrst_name *name, const struct sock *sk);
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
-				 int dif, int sdif);
+				 const struct halfrst_path *path);
 bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin);
 bool halfrst_may_hold_fin(struct sock *sk, u32 end);
 u32 halfrst_life(const struct sock *sk);
 bool halfrst_is_exempt(struct sock *sk);
-enum halfrst_owner halfrst_match_owner(struct sock *sk,
+enum halfrst_owner halfrst_check_owner(struct sock *sk,
 				       const struct xt_halfrst_info *info);
 bool halfrst_has_layer(const struct sock *sk);
 bool halfrst_expects_more(const struct sock *sk);
-bool halfrst_is_pending(struct sock *sk);
-enum halfrst_attention halfrst_attention(struct sock *sk);
+bool halfrst_is_pending(struct sock *sk, bool layer);
+enum halfrst_attention halfrst_attention(struct sock *sk, bool layer);
 u32 halfrst_progress(const struct sock *sk);
+
+/**
+ * halfrst_match_owner - is this the owner that the rule means?
+ * @sk: a full socket
+ * @info: the rule, which may mean everybody
+ *
+ * Context: any.
+ * Return: see there.
+ */
+static inline enum halfrst_owner
+halfrst_match_owner(struct sock *sk, const struct xt_halfrst_info *info)
+{
+	return info->flags & (XT_HALFRST_UID | XT_HALFRST_GID) ?
+	       halfrst_check_owner(sk, info) : HALFRST_OWNER_MEANT;
+}
 
 #endif /* _HALFRST_SOCKET_H */

@@ -51,6 +51,35 @@ void halfrst_uncount(const struct net *net, enum halfrst_stat stat)
 	this_cpu_dec(sn->counters->n[stat]);
 }
 
+/* What the end of a watch is counted as */
+static const u8 halfrst_outcome[] = {
+	[HALFRST_REASON_STILL]		= HALFRST_RESETS,
+	[HALFRST_REASON_DEADLINE]	= HALFRST_RESETS,
+	[HALFRST_REASON_DRY_RUN]	= HALFRST_DRY_RUN,
+	[HALFRST_REASON_CLOSED]		= HALFRST_CLOSED,
+	[HALFRST_REASON_EXEMPT]		= HALFRST_EXEMPT,
+	[HALFRST_REASON_EXPIRED]	= HALFRST_EXPIRED,
+	[HALFRST_REASON_OWNER]		= HALFRST_OTHER_OWNER,
+	[HALFRST_REASON_FULL]		= HALFRST_FULL,
+	[HALFRST_REASON_NOMEM]		= HALFRST_NOMEM,
+};
+
+/**
+ * halfrst_count_end - count the end of a watch
+ * @net: the namespace that it belongs to; alive for the length of the call
+ * @reason: why it ends
+ * @pending: there were bytes that a deadline has discarded
+ *
+ * Context: any.
+ */
+void halfrst_count_end(const struct net *net, enum halfrst_reason reason,
+		       bool pending)
+{
+	halfrst_count(net, halfrst_outcome[reason]);
+	if (reason == HALFRST_REASON_DEADLINE && pending)
+		halfrst_count(net, HALFRST_DEADLINE);
+}
+
 static void halfrst_stats_line(struct seq_file *seq, const char *name,
 			       enum halfrst_stat stat)
 {

@@ -2,6 +2,8 @@
 #ifndef _HALFRST_STATS_H
 #define _HALFRST_STATS_H
 
+#include "halfrst_look.h"
+
 struct net;
 
 /**
@@ -15,8 +17,9 @@ struct net;
  * @HALFRST_OTHER_OWNER: the socket belongs to somebody else
  * @HALFRST_WRONG_STATE: not an established connection
  * @HALFRST_EXEMPT: MPTCP, repair mode, signed, or a kernel socket
- * @HALFRST_EXPIRED: the FIN never took effect
- * @HALFRST_FULL: max_watches was reached
+ * @HALFRST_EXPIRED: TCP could not take the FIN, or has not
+ * @HALFRST_FULL: max_watches was reached, or the socket has too many FINs or
+ *                rules
  * @HALFRST_NOMEM: out of memory
  * @HALFRST_REPEATED: the socket was being watched already
  * @HALFRST_WATCHING: is being watched now
@@ -44,6 +47,8 @@ enum halfrst_stat {
 
 void halfrst_count(const struct net *net, enum halfrst_stat stat);
 void halfrst_uncount(const struct net *net, enum halfrst_stat stat);
+void halfrst_count_end(const struct net *net, enum halfrst_reason reason,
+		       bool pending);
 int halfrst_stats_init(void);
 void halfrst_stats_exit(void);
 

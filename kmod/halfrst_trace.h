@@ -44,6 +44,13 @@ TRACE_DEFINE_ENUM(HALFRST_REASON_REPEATED);
 			 { HALFRST_REASON_NOMEM,	"nomem" },	\
 			 { HALFRST_REASON_REPEATED,	"repeated" })
 
+#ifndef _HALFRST_TRACE_EVENT
+#define _HALFRST_TRACE_EVENT
+void halfrst_trace_event(const void *watch, const struct halfrst_name *name,
+			 const struct halfrst_state *s,
+			 enum halfrst_reason reason);
+#endif
+
 DECLARE_EVENT_CLASS(halfrst_event,
 	TP_PROTO(const void *watch, const struct halfrst_name *name,
 		 u16 family, u32 uid, int reason, u32 since),

@@ -7,9 +7,8 @@
  * last.  If not, the watch goes to the namespace's table, and a timer looks
  * again.  Nothing in here sleeps but the module's beginning and end.
  *
- * A tasklet and a list for each CPU, as TCP's small queues have them: what runs
- * behind NET_RX in the same softirq, on the same CPU, has the connection in its
- * cache.
+ * A tasklet and a list for each CPU, as TCP's small queues have them: it runs
+ * behind NET_RX, on the CPU whose cache has the connection.
  *
  * Who holds what:
  *  - Until its first look a watch is in the list of a CPU and nobody else knows
@@ -23,9 +22,7 @@
  *    no timer does anything; then the tables are emptied.
  */
 #include <linux/interrupt.h>
-#include <linux/jhash.h>
 #include <linux/jiffies.h>
-#include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
@@ -33,17 +30,14 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 #include <net/sock.h>
-#include <net/tcp.h>
 
 #include "halfrst_compat.h"
 #include "halfrst_look.h"
 #include "halfrst_socket.h"
 #include "halfrst_stats.h"
+#include "halfrst_trace.h"
 #include "halfrst_watch.h"
 #include "xt_HALFRST.h"
-
-#define CREATE_TRACE_POINTS
-#include "halfrst_trace.h"
 
 /**
  * struct halfrst_watch - a connection whose peer has sent a FIN
@@ -55,8 +49,7 @@
  * @timer: looks again
  * @state: what looks remember
  * @rcu: to free it when it is dead; over the first claim, which nobody reads then
- * @dif: the device that the last FIN has come through: TCP found the socket by it
- * @sdif: interface of the VRF's slave that it has come through, or 0
+ * @path: what the last FIN has come through: TCP found the socket by it
  */
 struct halfrst_watch {
 	struct rhash_head	node;
@@ -73,8 +66,7 @@ struct halfrst_watch {
 		struct halfrst_state	state;
 		struct rcu_head		rcu;
 	};
-	int			dif;
-	int			sdif;
+	struct halfrst_path	path;
 };
 
 struct halfrst_watch_net {
@@ -82,10 +74,18 @@ struct halfrst_watch_net {
 	bool			gone;
 };
 
-/* The watches that this CPU is to look at for the first time */
+/**
+ * struct halfrst_first_looks - what this CPU is to look at for the first time
+ * @lock: of @list
+ * @list: watches
+ * @spare: a watch whose first look was its last, for the next FIN, or NULL: the
+ *         slab would clear it, and most are such
+ * @tasklet: looks at them
+ */
 struct halfrst_first_looks {
 	spinlock_t		lock;	/* of the list */
 	struct list_head	list;
+	struct halfrst_watch	*spare;
 	struct tasklet_struct	tasklet;
 };
 
@@ -93,38 +93,12 @@ static unsigned int max_watches __read_mostly = 1048576;
 module_param(max_watches, uint, 0644);
 MODULE_PARM_DESC(max_watches, "most sockets watched in one network namespace; 0: reset none any more");
 
-/* An IPv4 address is 32 bits of its 128 */
-static u32 halfrst_hash(const void *key, u32 len, u32 seed)
-{
-	const struct halfrst_name *n = key;
-
-	if (!ipv6_addr_v4mapped(&n->peer))
-		return jhash2(key, len / sizeof(u32), seed);
-	return jhash_3words((__force u32)n->peer.s6_addr32[3],
-			    (__force u32)n->local.s6_addr32[3],
-			    (__force u32)n->peer_port << 16 |
-			    (__force u32)n->local_port, seed);
-}
-
 static const struct rhashtable_params halfrst_watch_params = {
-	.hashfn			= halfrst_hash,
+	.hashfn			= halfrst_hash_name,
 	.head_offset		= offsetof(struct halfrst_watch, node),
 	.key_offset		= offsetof(struct halfrst_watch, name),
 	.key_len		= sizeof(struct halfrst_name),
 	.automatic_shrinking	= true,
-};
-
-/* What the end of a watch is counted as */
-static const u8 halfrst_outcome[] = {
-	[HALFRST_REASON_STILL]		= HALFRST_RESETS,
-	[HALFRST_REASON_DEADLINE]	= HALFRST_RESETS,
-	[HALFRST_REASON_DRY_RUN]	= HALFRST_DRY_RUN,
-	[HALFRST_REASON_CLOSED]		= HALFRST_CLOSED,
-	[HALFRST_REASON_EXEMPT]		= HALFRST_EXEMPT,
-	[HALFRST_REASON_EXPIRED]	= HALFRST_EXPIRED,
-	[HALFRST_REASON_OWNER]		= HALFRST_OTHER_OWNER,
-	[HALFRST_REASON_FULL]		= HALFRST_FULL,
-	[HALFRST_REASON_NOMEM]		= HALFRST_NOMEM,
 };
 
 static struct kmem_cache *halfrst_watch_cache __read_mostly;
@@ -136,48 +110,25 @@ static struct halfrst_watch_net *halfrst_net(const struct net *net)
 	return net_generic(net, halfrst_watch_net_id);
 }
 
-/* From here on it is about a watch whose lock the caller holds, or that nobody
- * else knows.
- */
+/* From here on watches have their lock held, or nobody else knows them */
 
 static void halfrst_arm_timer(struct halfrst_watch *w)
 {
 	mod_timer(&w->timer, halfrst_next_look(&w->state));
 }
 
-static void halfrst_trace_event(const struct halfrst_watch *w,
-				enum halfrst_reason reason)
+static void halfrst_trace(const struct halfrst_watch *w,
+			  enum halfrst_reason reason)
 {
-	u16 family = w->state.ipv6 ? AF_INET6 : AF_INET;
-	u32 uid = __kuid_val(w->state.uid), since = w->state.first.since;
-
-	switch (reason) {
-	case HALFRST_REASON_FIN:
-		trace_halfrst_watch(w, &w->name, family, uid, reason, since);
-		break;
-	case HALFRST_REASON_STILL:
-	case HALFRST_REASON_DEADLINE:
-		trace_halfrst_reset(w, &w->name, family, uid, reason, since);
-		break;
-	default:
-		trace_halfrst_forget(w, &w->name, family, uid, reason, since);
-	}
+	halfrst_trace_event(w, &w->name, &w->state, reason);
 }
 
 /* That was the last look */
 static void halfrst_watch_end(const struct halfrst_watch *w,
 			      enum halfrst_reason reason)
 {
-	halfrst_count(w->net, halfrst_outcome[reason]);
-	if (reason == HALFRST_REASON_DEADLINE && w->state.pending)
-		halfrst_count(w->net, HALFRST_DEADLINE);
-	halfrst_trace_event(w, reason);
-}
-
-static void halfrst_free_watch(struct halfrst_watch *w)
-{
-	halfrst_free_claims(&w->state.first);
-	kmem_cache_free(halfrst_watch_cache, w);
+	halfrst_count_end(w->net, reason, w->state.pending);
+	halfrst_trace(w, reason);
 }
 
 static void halfrst_free_rcu(struct rcu_head *rcu)
@@ -203,7 +154,7 @@ static void halfrst_timer(HALFRST_TIMER_ARG timer)
 	if (!READ_ONCE(max_watches)) {
 		reason = HALFRST_REASON_FULL;
 	} else if (halfrst_look_is_due(&w->state)) {
-		sk = halfrst_find_socket(w->net, &w->name, w->dif, w->sdif);
+		sk = halfrst_find_socket(w->net, &w->name, &w->path);
 		reason = halfrst_look(&w->state, sk);
 		if (sk)
 			sock_gen_put(sk);
@@ -237,7 +188,7 @@ static enum halfrst_stat halfrst_stat_of(int err)
  */
 static bool halfrst_watch_refresh(struct halfrst_watch *w, struct sock *sk,
 				  const struct halfrst_claim *claims,
-				  int dif, int sdif)
+				  const struct halfrst_path *path)
 {
 	bool alive;
 	int err;
@@ -249,15 +200,15 @@ static bool halfrst_watch_refresh(struct halfrst_watch *w, struct sock *sk,
 	if (halfrst_is_another_life(&w->state, sk)) {
 		halfrst_watch_end(w, HALFRST_REASON_CLOSED);
 		halfrst_free_claims(&w->state.first);
-		halfrst_begin(&w->state, claims, sk);
-		halfrst_trace_event(w, HALFRST_REASON_FIN);
-		err = halfrst_refresh(&w->state, claims->next, sk);
+		w->state.first = *claims;
+		halfrst_begin(&w->state, sk);
+		halfrst_trace(w, HALFRST_REASON_FIN);
+		halfrst_refresh(&w->state, claims->next, sk);
 	} else {
 		err = halfrst_refresh(&w->state, claims, sk);
 		halfrst_count(w->net, halfrst_stat_of(err));
 	}
-	w->dif = dif;
-	w->sdif = sdif;
+	w->path = *path;
 	mod_timer(&w->timer, jiffies);
 unlock:
 	spin_unlock(&w->state.lock);
@@ -269,18 +220,21 @@ static bool halfrst_find_and_refresh(struct net *net,
 				     const struct halfrst_name *name,
 				     struct sock *sk,
 				     const struct halfrst_claim *claims,
-				     int dif, int sdif)
+				     const struct halfrst_path *path)
 {
 	struct halfrst_watch *w;
 
-	/* The usual case: a first look is mostly the last */
-	if (!atomic_read(&halfrst_net(net)->watches.nelems))
-		return false;
 	do {
 		w = rhashtable_lookup(&halfrst_net(net)->watches, name,
 				      halfrst_watch_params);
-	} while (w && !halfrst_watch_refresh(w, sk, claims, dif, sdif));
+	} while (w && !halfrst_watch_refresh(w, sk, claims, path));
 	return w;
+}
+
+/* How many there are in the table.  None is the usual case. */
+static unsigned int halfrst_watches(const struct net *net)
+{
+	return atomic_read(&halfrst_net(net)->watches.nelems);
 }
 
 /* The first look has not been the last: into the table, and sleep.  Returns
@@ -291,8 +245,7 @@ static bool halfrst_watch_insert(struct halfrst_watch *w, struct sock *sk)
 	struct net *net = w->net;
 	int err;
 
-	if (atomic_read(&halfrst_net(net)->watches.nelems) >=
-	    READ_ONCE(max_watches)) {
+	if (halfrst_watches(net) >= READ_ONCE(max_watches)) {
 		halfrst_watch_end(w, HALFRST_REASON_FULL);
 		return false;
 	}
@@ -308,37 +261,39 @@ static bool halfrst_watch_insert(struct halfrst_watch *w, struct sock *sk)
 		spin_unlock(&w->state.lock);
 	} while (err == -EEXIST &&
 		 !halfrst_find_and_refresh(net, &w->name, sk, &w->state.first,
-					   w->dif, w->sdif));
+					   &w->path));
 	if (!err)
 		halfrst_count(net, HALFRST_WATCHING);
 	else if (err == -EEXIST)	/* counted with the other watch */
-		halfrst_trace_event(w, HALFRST_REASON_REPEATED);
+		halfrst_trace(w, HALFRST_REASON_REPEATED);
 	else
 		halfrst_watch_end(w, HALFRST_REASON_NOMEM);
 	return !err;
 }
 
-/* The first look.  Under RCU, in softirq. */
-static void halfrst_first_look(struct halfrst_watch *w)
+/* The first look.  Under RCU, in softirq.  Returns true if it was the last. */
+static bool halfrst_first_look(struct halfrst_watch *w)
 {
 	struct sock *sk = w->sk, *now = sk, *found = NULL;
 	enum halfrst_reason reason;
+	bool over = true;
 
 	/* TCP has made a full one meanwhile.  If not, this is @sk again, with
 	 * one more reference.
 	 */
 	if (!sk_fullsock(sk)) {
-		found = halfrst_find_socket(w->net, &w->name, w->dif, w->sdif);
+		found = halfrst_find_socket(w->net, &w->name, &w->path);
 		now = found;
 	}
 	reason = halfrst_look(&w->state, now);
-	if (reason != HALFRST_REASON_LOOK_AGAIN)
+	if (reason == HALFRST_REASON_LOOK_AGAIN)
+		over = !halfrst_watch_insert(w, now);
+	else
 		halfrst_watch_end(w, reason);
-	if (reason != HALFRST_REASON_LOOK_AGAIN || !halfrst_watch_insert(w, now))
-		halfrst_free_watch(w);
 	if (found)
 		sock_gen_put(found);
 	sock_gen_put(sk);	/* perhaps the last thing that holds the net */
+	return over;
 }
 
 /* Softirq, behind the one that brought the FINs to TCP.  Takes all that are there:
@@ -356,54 +311,15 @@ static void halfrst_tasklet(HALFRST_TASKLET_ARG tasklet)
 	list_splice_init(&looks->list, &list);
 	spin_unlock(&looks->lock);
 	rcu_read_lock();
-	list_for_each_entry_safe(w, next, &list, entry)
-		halfrst_first_look(w);
+	list_for_each_entry_safe(w, next, &list, entry) {
+		if (!halfrst_first_look(w))
+			continue;
+		halfrst_free_claims(&w->state.first);
+		w = xchg(&looks->spare, w);
+		if (w)
+			kmem_cache_free(halfrst_watch_cache, w);
+	}
 	rcu_read_unlock();
-}
-
-/* Does the socket hold its namespace, so that both outlive the first look? */
-static bool halfrst_holds_net(const struct sock *sk)
-{
-	if (!sk_fullsock(sk))
-		sk = inet_reqsk(sk)->rsk_listener;
-	return sk && sk->sk_net_refcnt;
-}
-
-/* Whose socket has it to be, and in which state?  Returns HALFRST_WATCHING, or
- * what to count if it cannot be watched.
- */
-static enum halfrst_stat halfrst_may_watch(const struct net *net,
-					   struct sock *sk,
-					   const struct halfrst_fin *fin,
-					   const struct xt_halfrst_info *info)
-{
-	/* TCP has not seen the FIN yet, unless it is a repeated one */
-	if (!((1 << inet_sk_state_load(sk)) &
-	      (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
-	       TCPF_NEW_SYN_RECV)))
-		return HALFRST_WRONG_STATE;
-	/* By a redirection it may be anything */
-	if (!net_eq(sock_net(sk), net) ||
-	    (sk_fullsock(sk) && sk->sk_protocol != IPPROTO_TCP))
-		return HALFRST_WRONG_STATE;
-	if (!halfrst_may_take_fin(sk, fin))
-		return HALFRST_EXPIRED;
-	if (!halfrst_holds_net(sk))
-		return HALFRST_EXEMPT;
-	if (sk_fullsock(sk) &&
-	    halfrst_match_owner(sk, info) == HALFRST_OWNER_OTHER)
-		return HALFRST_OTHER_OWNER;
-	return HALFRST_WATCHING;
-}
-
-/* Is this one more rule that sees the FIN that came last, or a copy of it?  They
- * come one after the other.
- */
-static bool halfrst_is_copy(const struct halfrst_watch *last,
-			    const struct sock *sk,
-			    const struct halfrst_claim *claim)
-{
-	return last->sk == sk && last->state.first.end == claim->end;
 }
 
 /* A new watch, to be looked at behind this softirq and thereby behind TCP; when
@@ -412,11 +328,12 @@ static bool halfrst_is_copy(const struct halfrst_watch *last,
  */
 static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 					   const struct halfrst_name *name,
-					   const struct halfrst_claim *claim,
-					   int dif, int sdif)
+					   const struct halfrst_fin *fin,
+					   const struct xt_halfrst_info *info)
 {
 	struct halfrst_first_looks *looks = this_cpu_ptr(&halfrst_first_looks);
 	enum halfrst_stat stat = HALFRST_WATCHING;
+	struct halfrst_claim claim;
 	struct halfrst_watch *w;
 
 	if (!READ_ONCE(max_watches))
@@ -424,13 +341,20 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 	spin_lock(&looks->lock);
 	if (!list_empty(&looks->list)) {
 		w = list_last_entry(&looks->list, struct halfrst_watch, entry);
-		if (halfrst_is_copy(w, sk, claim)) {
-			stat = halfrst_stat_of(halfrst_refresh(&w->state, claim,
-							       sk));
+		/* One more rule that sees this FIN, or a copy of it, comes
+		 * right behind
+		 */
+		if (w->sk == sk && w->state.first.end == fin->end) {
+			halfrst_init_claim(&claim, fin, info);
+			stat = halfrst_stat_of(halfrst_refresh(&w->state,
+							       &claim, sk));
 			goto unlock;
 		}
 	}
-	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
+	w = xchg(&looks->spare, NULL);
+	if (!w)
+		w = kmem_cache_alloc(halfrst_watch_cache,
+				     GFP_ATOMIC | __GFP_NOWARN);
 	if (!w) {
 		stat = HALFRST_NOMEM;
 		goto unlock;
@@ -438,13 +362,13 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 	w->net = net;
 	w->name = *name;
 	w->sk = sk;
-	w->dif = dif;
-	w->sdif = sdif;
+	w->path = fin->path;
 	w->state.ipv6 = sk->sk_family == AF_INET6;
 	w->state.dead = false;
 	spin_lock_init(&w->state.lock);
-	halfrst_begin(&w->state, claim, sk);
-	halfrst_trace_event(w, HALFRST_REASON_FIN);
+	halfrst_init_claim(&w->state.first, fin, info);
+	halfrst_begin(&w->state, sk);
+	halfrst_trace(w, HALFRST_REASON_FIN);
 	list_add_tail(&w->entry, &looks->list);
 	tasklet_schedule(&looks->tasklet);
 unlock:
@@ -455,47 +379,37 @@ unlock:
 /**
  * halfrst_watch - watch a connection that is getting a FIN
  * @net: its network namespace
- * @sk: its socket, full or request or time-wait, with a reference that is
- *      handed over
+ * @sk: its socket, a full or a request one, with a reference that is handed over
  * @fin: the FIN
  * @info: options of the rule; copied, they do not change with the rule
  *
  * Resets the socket by halfrst_reset() once TCP has taken the FIN and the
  * socket is still.  Counts what happens.
  *
- * Context: softirq or process context, under rcu_read_lock(); does not sleep.
+ * Context: bottom halves off, under rcu_read_lock().
  */
 void halfrst_watch(struct net *net, struct sock *sk,
 		   const struct halfrst_fin *fin,
 		   const struct xt_halfrst_info *info)
 {
-	struct halfrst_claim claim = {
-		.end = fin->end,
-		.seen = tcp_jiffies32,
-		.info = *info,
-	};
+	struct halfrst_claim claim;
 	struct halfrst_name name;
 	enum halfrst_stat stat;
+	bool known = false;
 
-	if (fin->open)
-		claim.info.flags |= HALFRST_CLAIM_OPEN;
-	local_bh_disable();
-	stat = halfrst_may_watch(net, sk, fin, info);
-	if (stat == HALFRST_WATCHING) {
-		halfrst_get_name(&name, sk);
-		if (halfrst_find_and_refresh(net, &name, sk, &claim, fin->dif,
-					     fin->sdif))
-			goto put;
-		stat = halfrst_watch_new(net, sk, &name, &claim, fin->dif,
-					 fin->sdif);
-		if (stat == HALFRST_WATCHING)
-			goto out;	/* @sk is the watch's */
+	halfrst_get_name(&name, sk);
+	if (halfrst_watches(net)) {
+		halfrst_init_claim(&claim, fin, info);
+		known = halfrst_find_and_refresh(net, &name, sk, &claim,
+						 &fin->path);
 	}
-	halfrst_count(net, stat);
-put:
+	if (!known) {
+		stat = halfrst_watch_new(net, sk, &name, fin, info);
+		if (stat == HALFRST_WATCHING)
+			return;		/* @sk is the watch's */
+		halfrst_count(net, stat);
+	}
 	sock_gen_put(sk);
-out:
-	local_bh_enable();
 }
 
 static int __net_init halfrst_watch_net_init(struct net *net)
@@ -509,8 +423,9 @@ static void halfrst_watch_abandon(void *ptr, void *arg)
 	struct halfrst_watch *w = ptr;
 
 	halfrst_stop_timer(&w->timer);
-	halfrst_trace_event(w, HALFRST_REASON_UNLOAD);
-	halfrst_free_watch(w);
+	halfrst_trace(w, HALFRST_REASON_UNLOAD);
+	halfrst_free_claims(&w->state.first);
+	kmem_cache_free(halfrst_watch_cache, w);
 }
 
 /* No packet comes any more.  One grace period for all that go together. */
@@ -541,12 +456,11 @@ static struct pernet_operations halfrst_watch_net_ops = {
  */
 int halfrst_watch_init(void)
 {
+	struct halfrst_first_looks *looks;
 	int err, cpu;
 
 	for_each_possible_cpu(cpu) {
-		struct halfrst_first_looks *looks =
-			per_cpu_ptr(&halfrst_first_looks, cpu);
-
+		looks = per_cpu_ptr(&halfrst_first_looks, cpu);
 		spin_lock_init(&looks->lock);
 		INIT_LIST_HEAD(&looks->list);
 		halfrst_setup_tasklet(&looks->tasklet, halfrst_tasklet);
@@ -568,18 +482,19 @@ int halfrst_watch_init(void)
  */
 void halfrst_watch_exit(void)
 {
+	struct halfrst_first_looks *looks;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		struct halfrst_first_looks *looks =
-			per_cpu_ptr(&halfrst_first_looks, cpu);
-
+		looks = per_cpu_ptr(&halfrst_first_looks, cpu);
 		tasklet_kill(&looks->tasklet);
 		/* May have come between a run and the next */
 		while (!list_empty(&looks->list)) {
 			tasklet_schedule(&looks->tasklet);
 			tasklet_kill(&looks->tasklet);
 		}
+		if (looks->spare)
+			kmem_cache_free(halfrst_watch_cache, looks->spare);
 	}
 	unregister_pernet_subsys(&halfrst_watch_net_ops);
 	rcu_barrier();		/* halfrst_free_rcu() */
