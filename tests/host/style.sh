@@ -39,10 +39,20 @@ without_licence()
 	sources | xargs grep -L -E 'SPDX-License-Identifier: GPL-2\.0-only( \*/)?$'
 }
 
+scripts()
+{
+	sources | xargs grep -lE -m 1 '^#!.*/(ba)?sh'
+}
+
 shell()
 {
-	sources | xargs grep -lE -m 1 '^#!.*/(ba)?sh' |
-		xargs shellcheck -x -P SCRIPTDIR -P tests/bench
+	scripts | xargs shellcheck -x -P SCRIPTDIR -P tests/bench
+}
+
+too_long()
+{
+	{ scripts; sources | grep '\.sh$'; } | sort -u | xargs wc -l |
+		awk '$1 > 350 && $2 != "total"'
 }
 
 # What is built is not committed, and nothing that is committed is ignored
@@ -151,6 +161,7 @@ check 'the man page formats without a warning' silent formatted
 check 'mandoc finds nothing in the man page' silent mandoc -T lint "$man"
 check 'shellcheck finds nothing in the scripts' silent shell
 check 'every source names its licence' silent without_licence
+check 'no shell file is longer than 350 lines' silent too_long
 if git rev-parse HEAD >"$tmp/log" 2>&1; then
 	check 'nothing that is built is committed' silent products
 else
