@@ -41,7 +41,8 @@ run_archive()
 	mkdir -p "$stage/halfrst" "$stage/dev"
 	mknod "$stage/dev/console" c 5 1
 	mknod "$stage/dev/null" c 1 3
-	cp -R "$here/out/tests" "$top/scripts" "$stage/halfrst"
+	cp -R "$here/out/tests" "$top/scripts" "$top/xtables-ext/service" \
+		"$stage/halfrst"
 	[ -z "$with" ] || cp -R "$with" "$stage/halfrst/with"
 	job_file "$@" >"$stage/halfrst/job"
 	install -m 755 "$top/scripts/lab.d/init" "$stage/init"
