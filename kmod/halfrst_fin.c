@@ -19,6 +19,7 @@
 #include <net/netfilter/nf_conntrack_seqadj.h>
 #endif
 
+#include "halfrst_compat.h"
 #include "halfrst_fin.h"
 #include "halfrst_socket.h"
 #include "halfrst_stats.h"
