@@ -47,14 +47,15 @@ def clients():
         if len(row) == 12 and row[0] != "client":
             measured[tuple(row[:3])] = row
 
-    def post(client, column, method="POST"):
-        return measured[client, "nginx, TLS 1.3", method][column]
+    def post(client, column, method="POST", server="nginx, TLS 1.3"):
+        return measured[client, server, method][column]
 
     says(FRONT, f"| {post('http.client', 4)} |")
     says(FRONT, f"| {post('libcurl', 4)}; {post(NODE, 4)} | their packets: "
                 f"{post('libcurl', 8)}; {post(NODE, 8)} |")
     worse = {post("hyper, busy", 4, "GET"), post(AIOHTTP, 4, "GET"),
-             measured["pymemcache", "memcached", "append"][4]}
+             post("pymemcache", 4, "append", "memcached"),
+             post("Go net/http, stopped", 4, server="nginx, HTTP/2")}
     says(FRONT, f"| {', '.join(sorted(worse))} | the price |")
 
     shown = {count for count, _ in errors[1:]}
