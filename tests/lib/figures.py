@@ -131,6 +131,9 @@ def demo():
     nothing, rule = re.search(r"server's socket gone, after its FIN (\d+) ms "
                               r"\d+ ms (\d+) ms", text(SCRIPTS)).groups()
     says(FRONT, f"| {nothing} → {rule} ms |")
+    for nothing, rule in re.findall(r"bytes \(IP\) (\d+) \d+ (\d+)",
+                                    text(SCRIPTS)):
+        says("kmod/ANDROID.md", f"| bytes (IP) | {nothing} | {rule} |")
 
 
 clients()
