@@ -71,13 +71,13 @@ static enum halfrst_reason halfrst_await_fin(struct halfrst_state *s, u32 now,
 static enum halfrst_reason halfrst_settle(struct halfrst_state *s, u32 now,
 					  struct sock *sk)
 {
-	if (!s->taken &&
-	    !halfrst_keep_claims_of(&s->first, tcp_sk(sk)->rcv_nxt))
-		return HALFRST_REASON_EXPIRED;
-	/* From here on numbers are not asked again: TCP's own moves by one more
-	 * for some strays.
-	 */
-	s->taken = true;
+	/* Numbers are asked once: TCP's own moves by one more for some strays */
+	if (!s->taken) {
+		if (!halfrst_keep_claims_of(&s->first, tcp_sk(sk)->rcv_nxt))
+			return HALFRST_REASON_EXPIRED;
+		s->taken = true;
+		s->life = halfrst_life(sk);
+	}
 	/* Waits in a listener's accept queue, which inet_csk_listen_stop()
 	 * relies on.  Its time begins when a process has accepted it.
 	 */
@@ -87,7 +87,6 @@ static enum halfrst_reason halfrst_settle(struct halfrst_state *s, u32 now,
 	if (!halfrst_choose_claim(&s->first, sk))
 		return HALFRST_REASON_OWNER;
 	s->begun = true;
-	s->life = halfrst_life(sk);
 	s->first.since = now;
 	s->first.progress = halfrst_progress(sk);
 	s->active = now;
@@ -146,12 +145,12 @@ static enum halfrst_reason halfrst_judge(struct halfrst_state *s,
 		return halfrst_await_fin(s, now, tp->rcv_nxt);
 	if (sk->sk_state != TCP_CLOSE_WAIT)
 		return HALFRST_REASON_CLOSED;
+	if (s->taken && s->life != halfrst_life(sk))
+		return HALFRST_REASON_CLOSED;
 	if (!s->begun) {
 		reason = halfrst_settle(s, now, sk);
 		if (reason != HALFRST_REASON_FIN)
 			return reason;
-	} else if (s->life != halfrst_life(sk)) {
-		return HALFRST_REASON_CLOSED;
 	}
 
 	layer = halfrst_has_layer(sk);

@@ -4,8 +4,7 @@
  *
  * A watch is one connection whose peer has sent a FIN.  Its first look is a
  * tasklet's, behind the softirq that brings the FIN to TCP; normally it is the
- * last.  If not, the watch goes to the namespace's table, and a timer looks
- * again.  Nothing in here sleeps but the module's beginning and end.
+ * last.  If not, it goes to the namespace's table, and a timer looks again.
  *
  * A tasklet and a list for each CPU, as TCP's small queues have them: it runs
  * behind NET_RX, on the CPU whose cache has the connection.
@@ -278,9 +277,7 @@ static bool halfrst_first_look(struct halfrst_watch *w)
 	enum halfrst_reason reason;
 	bool over = true;
 
-	/* TCP has made a full one meanwhile.  If not, this is @sk again, with
-	 * one more reference.
-	 */
+	/* TCP has made a full one meanwhile, or it is @sk, referenced twice */
 	if (!sk_fullsock(sk)) {
 		found = halfrst_find_socket(w->net, &w->name, &w->path);
 		now = found;
