@@ -265,8 +265,8 @@ static inline struct sk_psock *halfrst_psock(const struct sock *sk)
  * halfrst_psock_holds - are there bytes in sockmap's hands?
  * @sk: a TCP socket, its spinlock held, owned by no process
  *
- * Corked ones that send() took, and ones that have arrived, which TCP's close
- * may destroy.
+ * Corked ones that send() took, as long as some are missing (the cork itself
+ * stays), and ones that have arrived, which TCP's close may destroy.
  *
  * Context: under rcu_read_lock().
  * Return: true if there are.
@@ -278,7 +278,8 @@ static inline bool halfrst_psock_holds(const struct sock *sk)
 #else
 	const struct sk_psock *psock = halfrst_psock(sk);
 
-	return psock && (psock->cork || !skb_queue_empty(&psock->ingress_skb) ||
+	return psock && ((psock->cork && psock->cork_bytes) ||
+			 !skb_queue_empty(&psock->ingress_skb) ||
 			 !list_empty(&psock->ingress_msg));
 #endif
 }
