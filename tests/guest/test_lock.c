@@ -12,20 +12,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kernel.h"
 #include "link.h"
+#include "pagefault.h"
 #include "rules.h"
 
 #define PORT	8080
@@ -39,63 +36,6 @@
  */
 enum how { BY_READ, BY_OPTION };
 #define PRESENT	8
-
-/* A page that is not there until fault_resolve(), and one before that is */
-struct fault {
-	int uffd;
-	char *page;
-	long size;
-};
-
-static bool fault_open(struct fault *f)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-	f->size = sysconf(_SC_PAGESIZE);
-	f->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (f->uffd < 0)
-		return false;
-	f->page = mmap(NULL, 2 * f->size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (f->page == MAP_FAILED)
-		return false;
-	memset(f->page, 0, f->size);
-	f->page += f->size;
-	reg.range.start = (uintptr_t)f->page;
-	reg.range.len = f->size;
-	return !ioctl(f->uffd, UFFDIO_API, &api) &&
-	       !ioctl(f->uffd, UFFDIO_REGISTER, &reg);
-}
-
-static void fault_resolve(struct fault *f)
-{
-	struct uffdio_zeropage zero = {
-		.range = { (uintptr_t)f->page, f->size },
-	};
-
-	if (ioctl(f->uffd, UFFDIO_ZEROPAGE, &zero))
-		peer_fail(NULL, "UFFDIO_ZEROPAGE: %s", strerror(errno));
-}
-
-/* @n page faults are waiting */
-static void fault_wait(struct fault *f, int n)
-{
-	struct pollfd p = { .fd = f->uffd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	while (n) {
-		if (poll(&p, 1, 60000) <= 0)
-			peer_fail(NULL, "%d do not wait", n);
-		n -= read(f->uffd, &msg, sizeof(msg)) == sizeof(msg);
-	}
-}
-
-static void fault_close(struct fault *f)
-{
-	close(f->uffd);
-	munmap(f->page - f->size, 2 * f->size);
-}
 
 struct holder {
 	pthread_t thread;
@@ -145,7 +85,7 @@ static int established(void)
 /* Sockets whose locks are held, and others */
 struct held {
 	struct link link;
-	struct fault fault;
+	struct pagefault fault;
 	struct holder *h;
 	int holders, listener, app[OTHERS], peer[OTHERS];
 };
@@ -156,7 +96,7 @@ static void held_open(struct held *s, enum how how, int holders,
 	static char data[2 * BYTES];
 
 	memset(s, 0, sizeof(*s));
-	if (!fault_open(&s->fault)) {
+	if (!pagefault_open(&s->fault)) {
 		print_message("# this kernel has no userfaultfd\n");
 		skip();
 	}
@@ -179,7 +119,7 @@ static void held_open(struct held *s, enum how how, int holders,
 			 10000);
 		assert_int_equal(pthread_create(&h->thread, NULL, hold, h), 0);
 	}
-	fault_wait(&s->fault, holders);
+	pagefault_wait(&s->fault, holders);
 
 	/* FINs for the held sockets: theirs wait in a backlog */
 	for (int i = 0; i < holders; i++)
@@ -201,7 +141,7 @@ static void others_are_reset(struct held *s)
 
 static void let_go(struct held *s)
 {
-	fault_resolve(&s->fault);
+	pagefault_resolve(&s->fault);
 	for (int i = 0; i < s->holders; i++)
 		pthread_join(s->h[i].thread, NULL);
 }
@@ -213,7 +153,7 @@ static void held_close(struct held *s)
 	for (int i = 0; i < s->holders; i++)
 		close(s->h[i].fd);
 	close(s->listener);
-	fault_close(&s->fault);
+	pagefault_close(&s->fault);
 	free(s->h);
 	link_close(&s->link);
 }

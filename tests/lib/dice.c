@@ -49,10 +49,11 @@ static size_t ipv4(uint8_t *p, const struct forged *f, size_t len)
 
 	memset(p, 0, 20);
 	p[0] = 4 << 4 | 5;
+	p[1] = f->dscp << 2;
 	put16(p + 2, 20 + len);
 	put16(p + 4, f->seq);			/* all of one datagram */
 	put16(p + 6, (f->more ? 0x2000 : 0) | offset);
-	p[8] = 64;
+	p[8] = f->ttl ? f->ttl : 64;
 	p[9] = IPPROTO_TCP;
 	inet_pton(AF_INET, PEER_IPV4, p + 12);
 	inet_pton(AF_INET, APP_IPV4, p + 16);
@@ -66,10 +67,10 @@ static size_t ipv6(uint8_t *p, const struct forged *f, size_t len)
 	uint8_t extension = f->fragment >= 0 ? IPPROTO_FRAGMENT : f->extension;
 
 	memset(p, 0, 48);
-	p[0] = 6 << 4;
+	put16(p, 6 << 12 | f->dscp << 6);
 	put16(p + 4, len + (extension ? 8 : 0));
 	p[6] = extension ? extension : IPPROTO_TCP;
-	p[7] = 64;
+	p[7] = f->ttl ? f->ttl : 64;
 	inet_pton(AF_INET6, PEER_IPV6, p + 8);
 	inet_pton(AF_INET6, APP_IPV6, p + 24);
 	if (!extension)
@@ -87,7 +88,7 @@ static size_t ipv6(uint8_t *p, const struct forged *f, size_t len)
 
 void forge(const struct host *h, const struct forged *f)
 {
-	static uint8_t packet[sizeof(struct virtio_net_hdr) + 4096];
+	uint8_t packet[sizeof(struct virtio_net_hdr) + 4096];
 	uint8_t *ip = packet + sizeof(struct virtio_net_hdr), *segment;
 	uint8_t built[4096];
 	size_t len = tcp(built, f), head;

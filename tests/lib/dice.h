@@ -29,6 +29,8 @@ struct forged {
 	int fragment;			/* offset in bytes; -1: not a fragment */
 	bool more;			/* fragments */
 	int cut;			/* only so many bytes of it, if > 0 */
+	uint8_t ttl;			/* 0 for the usual 64 */
+	uint8_t dscp;
 };
 
 /* From the peer's address to the application's */
