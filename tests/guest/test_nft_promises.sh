@@ -12,7 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 . ../lib/tap.sh
 export HALFRST_BY=helper
 quick=no_byte_lost
-all="one_packet $quick half_close tcp_decides no_wasted_request bystanders
+all="one_packet $quick half_close tcp_decides which_fin claims fin_filter no_wasted_request bystanders
 nat netns counters handshake grace tls_alert trace"
 
 tests=$quick

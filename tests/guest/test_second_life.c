@@ -50,14 +50,20 @@ static void first_life(struct conn *c, struct host *h, const char *options)
 	expect_counter("watching", 1);
 }
 
-static void second_life(struct conn *c, struct host *h)
+static void second_life_from(struct conn *c, struct host *h, uint32_t iss)
 {
 	int port = c->app_port;
 
 	end(c);
-	h->peer.iss += 1234567;		/* as a host's own does with time */
+	h->peer.iss = iss;
 	client_with(c, h, 0, c->fd);
 	assert_int_equal(c->app_port, port);
+}
+
+/* Its numbers are others, as a host's own are with time */
+static void second_life(struct conn *c, struct host *h)
+{
+	second_life_from(c, h, h->peer.iss + 1234567);
 }
 
 static int64_t reset_after(struct conn *c, int64_t start, int64_t longest)
@@ -140,12 +146,69 @@ static void own_rule(void **state)
 	expect_counter("resets", 1);
 }
 
+/* Even if the peer begins with the number that it began with before: what tells
+ * one life from the other is ours.
+ */
+static void same_numbers_established(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	first_life(&c, h, "--grace 2s --deadline 5s");
+	second_life_from(&c, h, h->peer.iss);
+	wait_for(counter("watching") == 0, 10000);
+	expect_counter("closed", 1);
+	peer_expect_nothing(&c, 60000);
+	assert_int_equal(app_state(&c), TCP_ESTABLISHED);
+	expect_counter("resets", 0);
+}
+
+static void same_numbers_own_rule(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+	int64_t start;
+
+	first_life(&c, h, "--grace 1h --reset-with econnreset");
+	sleep_ms(20000);
+	second_life_from(&c, h, h->peer.iss);
+	rule(h, "-t mangle -F");
+	rule(h, ON_FIN "--reset-with etimedout");
+	start = now_us();
+	peer_send(&c, "F. 1:1(0) ack 1");
+	assert_true(reset_after(&c, start, 60 * SECOND) < 12 * MS);
+	app_write_fails(&c, ETIMEDOUT);
+	expect_counter("repeated", 0);
+	expect_counter("closed", 1);
+	expect_counter("resets", 1);
+}
+
+/* ... and it is closed by a FIN that no rule has seen */
+static void same_numbers_no_rule(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	first_life(&c, h, "--grace 30s");
+	second_life_from(&c, h, h->peer.iss);
+	rule(h, "-t mangle -F");
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	peer_expect_nothing(&c, 130000);
+	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+	expect_counter("closed", 1);
+	expect_counter("resets", 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_ALL(established),
 		ON_ALL(own_deadline),
 		ON_ALL(own_rule),
+		ON_ALL(same_numbers_established),
+		ON_ALL(same_numbers_own_rule),
+		ON_ALL(same_numbers_no_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

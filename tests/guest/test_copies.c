@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* lab: --smp 2
+ *
+ * Two copies of one FIN, each received by a CPU of its own: one connection has
+ * ended, and once.
+ */
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "dice.h"
+#include "fin.h"
+#include "rules.h"
+
+#define AT_ONCE	200		/* connections, of which a host has 512 */
+
+struct copier {
+	pthread_t thread;
+	const struct host *h;
+	const struct conn *c;	/* AT_ONCE of them */
+	int cpu;
+	struct race *race;
+};
+
+struct race {
+	atomic_int arrived;	/* 2 for each connection that has begun */
+	struct copier copier[2];
+};
+
+static void *copy(void *arg)
+{
+	struct copier *me = arg;
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(me->cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	for (int i = 0; i < AT_ONCE; i++) {
+		atomic_fetch_add(&me->race->arrived, 1);
+		while (atomic_load(&me->race->arrived) < 2 * (i + 1))
+			;
+		fin_send(me->h, &me->c[i], &(struct fin){ .at = 1 });
+	}
+	return NULL;
+}
+
+static void one_round(struct host *h, unsigned long done)
+{
+	static struct conn c[AT_ONCE];
+	struct race race = { 0 };
+
+	for (int i = 0; i < AT_ONCE; i++)
+		client(&c[i], h, 0);
+	for (int i = 0; i < 2; i++) {
+		race.copier[i] = (struct copier){
+			.h = h, .c = c, .cpu = i, .race = &race,
+		};
+		assert_int_equal(pthread_create(&race.copier[i].thread, NULL,
+						copy, &race.copier[i]), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(race.copier[i].thread, NULL);
+	done *= AT_ONCE;
+	expect_counter("fins", 2 * (done + AT_ONCE));
+	expect_counter("watching", AT_ONCE);
+	expect_counter("repeated", done + AT_ONCE);
+	expect_counter("closed", done);
+	fuzz_drain(h);
+	for (int i = 0; i < AT_ONCE; i++)
+		host_abort(h, c[i].fd);
+	fuzz_drain(h);
+	wait_for(counter("watching") == 0, 60000);
+}
+
+static void copies(void **state)
+{
+	struct host *h = *state;
+	int rounds = how_often(3, 100);
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		print_message("# there is no second CPU\n");
+		skip();
+	}
+	rule(h, ON_FIN "--grace 1m");
+	for (int i = 0; i < rounds; i++)
+		one_round(h, i);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_ALL(copies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
