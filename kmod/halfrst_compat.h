@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
+#include <linux/skbuff.h>
 #include <linux/timer.h>
 #include <linux/tls.h>
 #include <net/inet_hashtables.h>
@@ -38,6 +39,24 @@
 #if defined(HALFRST_NO_TLS_TX_LIST) == defined(BIT_TX_SCHEDULED)
 #error "kTLS: HALFRST_NO_TLS_TX_LIST does not say what this kernel has"
 #endif
+#endif
+
+#ifdef HALFRST_NO_POINTER_IF_LINEAR
+/**
+ * skb_pointer_if_linear - bytes of a packet, if they are in one piece
+ * @skb: the packet
+ * @offset: where they begin
+ * @len: how many
+ *
+ * Context: any.
+ * Return: the first one, or NULL.
+ */
+static inline void *skb_pointer_if_linear(const struct sk_buff *skb, int offset,
+					  int len)
+{
+	return (int)skb_headlen(skb) - offset >= len ? skb->data + offset :
+						       NULL;
+}
 #endif
 
 #ifdef HALFRST_NO_SK_STATE_LOAD

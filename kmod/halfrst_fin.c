@@ -117,7 +117,7 @@ static bool halfrst_parse_fin(struct halfrst_fin *fin,
 {
 	unsigned int payload = thoff + th->doff * 4;
 
-	if (!th->ack || th->syn || th->rst || th->doff < sizeof(*th) / 4 ||
+	if (!th->fin || !th->ack || th->syn || th->rst || th->doff < sizeof(*th) / 4 ||
 	    payload > skb->len)
 		return false;
 	fin->seq = ntohl(th->seq);
@@ -201,12 +201,11 @@ static enum halfrst_stat halfrst_may_watch(const struct net *net,
 }
 
 /**
- * halfrst_receive_fin - a segment for this host that has the FIN bit
+ * halfrst_receive_fin - a segment for this host that may be a FIN
  * @net: the network namespace that it has come to
  * @skb: the segment
  * @family: NFPROTO_IPV4 or NFPROTO_IPV6
  * @thoff: where its TCP header begins
- * @th: that header, or a copy
  * @info: options
  *
  * Finds the socket and puts it under watch.  Counts what happens, unless TCP
@@ -217,14 +216,17 @@ static enum halfrst_stat halfrst_may_watch(const struct net *net,
  * in LOCAL_IN.
  */
 void halfrst_receive_fin(struct net *net, struct sk_buff *skb, u8 family,
-			 unsigned int thoff, const struct tcphdr *th,
+			 unsigned int thoff,
 			 const struct xt_halfrst_info *info)
 {
 	enum halfrst_stat stat = HALFRST_NO_SOCKET;
+	const struct tcphdr *th;
 	struct halfrst_fin fin;
+	struct tcphdr buf;
 	struct sock *sk;
 
-	if (!halfrst_parse_fin(&fin, skb, family, thoff, th))
+	th = skb_header_pointer(skb, thoff, sizeof(buf), &buf);
+	if (!th || !halfrst_parse_fin(&fin, skb, family, thoff, th))
 		return;
 	local_bh_disable();
 	halfrst_count(net, HALFRST_FINS);

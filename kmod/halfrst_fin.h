@@ -6,32 +6,32 @@
 #include <linux/tcp.h>
 #include <linux/types.h>
 
+#include "halfrst_compat.h"
+
 struct net;
 struct xt_halfrst_info;
 
 /**
- * halfrst_fin_header - is a segment a FIN?
- * @skb: the segment
+ * halfrst_may_be_fin - is it worth a call of halfrst_receive_fin()?
+ * @skb: a segment
  * @thoff: where its TCP header begins
- * @buf: for a header that is not in one piece
  *
  * What each packet goes through.
  *
  * Context: any.
- * Return: the header, or NULL if there is none or it has no FIN.
+ * Return: false if it is no FIN; true also for a header that is in pieces.
  */
-static inline const struct tcphdr *
-halfrst_fin_header(const struct sk_buff *skb, unsigned int thoff,
-		   struct tcphdr *buf)
+static inline bool halfrst_may_be_fin(const struct sk_buff *skb,
+				      unsigned int thoff)
 {
 	const struct tcphdr *th;
 
-	th = skb_header_pointer(skb, thoff, sizeof(*buf), buf);
-	return unlikely(!th || th->fin) ? th : NULL;
+	th = skb_pointer_if_linear(skb, thoff, sizeof(*th));
+	return unlikely(!th || th->fin);
 }
 
 void halfrst_receive_fin(struct net *net, struct sk_buff *skb, u8 family,
-			 unsigned int thoff, const struct tcphdr *th,
+			 unsigned int thoff,
 			 const struct xt_halfrst_info *info);
 
 #ifdef HALFRST_CORE_ELSEWHERE

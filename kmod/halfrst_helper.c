@@ -92,7 +92,6 @@ static bool halfrst_has_arrived(const struct sk_buff *skb, u8 family)
 /* Apart from what each packet goes through */
 static noinline void halfrst_help_fin(struct sk_buff *skb,
 				      unsigned int protoff,
-				      const struct tcphdr *th,
 				      const struct nf_conn *ct,
 				      enum ip_conntrack_info ctinfo)
 {
@@ -104,8 +103,7 @@ static noinline void halfrst_help_fin(struct sk_buff *skb,
 		return;
 	info = halfrst_get_options(ct);
 	if (info)
-		halfrst_receive_fin(nf_ct_net(ct), skb, family, protoff, th,
-				    info);
+		halfrst_receive_fin(nf_ct_net(ct), skb, family, protoff, info);
 }
 
 /* Softirq, or process context for what this host sends and behind NFQUEUE;
@@ -114,12 +112,8 @@ static noinline void halfrst_help_fin(struct sk_buff *skb,
 static int halfrst_help(struct sk_buff *skb, unsigned int protoff,
 			struct nf_conn *ct, enum ip_conntrack_info ctinfo)
 {
-	const struct tcphdr *th;
-	struct tcphdr buf;
-
-	th = halfrst_fin_header(skb, protoff, &buf);
-	if (unlikely(th))
-		halfrst_help_fin(skb, protoff, th, ct, ctinfo);
+	if (halfrst_may_be_fin(skb, protoff))
+		halfrst_help_fin(skb, protoff, ct, ctinfo);
 	return NF_ACCEPT;
 }
 

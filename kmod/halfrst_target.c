@@ -20,16 +20,10 @@
 static unsigned int halfrst_tg(struct sk_buff *skb,
 			       const struct xt_action_param *par)
 {
-	const struct tcphdr *th;
-	struct tcphdr buf;
-
 	/* A fragment but the first has no TCP header */
-	if (par->fragoff)
-		return XT_CONTINUE;
-	th = halfrst_fin_header(skb, par->thoff, &buf);
-	if (unlikely(th))
+	if (halfrst_may_be_fin(skb, par->thoff) && !par->fragoff)
 		halfrst_receive_fin(xt_net(par), skb, xt_family(par), par->thoff,
-				    th, par->targinfo);
+				    par->targinfo);
 	return XT_CONTINUE;
 }
 
