@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "pair.h"
+#include "snmp.h"
 
 #define FAR_SERVERS	0xc6120001	/* 198.18.0.1 */
 
@@ -155,28 +156,16 @@ int tcp_state(int fd)
 
 int64_t tcp_counter(const char *name)
 {
-	char names[1024], values[1024];
 	FILE *f = fopen("/proc/net/snmp", "re");
-	char *n, *v, *sn, *sv;
+	int64_t value;
 
 	if (!f)
 		die("/proc/net/snmp");
-	while (fgets(names, sizeof(names), f) &&
-	       fgets(values, sizeof(values), f)) {
-		if (strncmp(names, "Tcp:", 4))
-			continue;
-		n = strtok_r(names, " \n", &sn);
-		v = strtok_r(values, " \n", &sv);
-		for (; n && v; n = strtok_r(NULL, " \n", &sn),
-			       v = strtok_r(NULL, " \n", &sv)) {
-			if (strcmp(n, name))
-				continue;
-			fclose(f);
-			return strtoll(v, NULL, 10);
-		}
-	}
+	value = snmp_tcp(f, name);
 	errno = ENOENT;
-	die("Tcp counter %s", name);
+	if (value < 0)
+		die("Tcp counter %s", name);
+	return value;
 }
 
 int64_t memory(const char *name)

@@ -16,6 +16,7 @@
 
 #include "host.h"
 #include "kernel.h"
+#include "snmp.h"
 
 #define MODULE		"/sys/module/xt_HALFRST"
 
@@ -140,27 +141,15 @@ FILE *open_net(const char *name)
 
 long tcp_counter(const char *name)
 {
-	char names[1024], values[1024], *n, *v, *sn, *sv;
 	FILE *f = open_net("snmp");
+	long value;
 
 	if (!f)
 		peer_fail(NULL, "/proc/net/snmp: %s", strerror(errno));
-	while (fgets(names, sizeof(names), f) &&
-	       fgets(values, sizeof(values), f)) {
-		if (strncmp(names, "Tcp:", 4))
-			continue;
-		n = strtok_r(names, " \n", &sn);
-		v = strtok_r(values, " \n", &sv);
-		while (n && v && strcmp(n, name)) {
-			n = strtok_r(NULL, " \n", &sn);
-			v = strtok_r(NULL, " \n", &sv);
-		}
-		if (n && v) {
-			fclose(f);
-			return atol(v);
-		}
-	}
-	peer_fail(NULL, "/proc/net/snmp has no Tcp %s", name);
+	value = snmp_tcp(f, name);
+	if (value < 0)
+		peer_fail(NULL, "/proc/net/snmp has no Tcp %s", name);
+	return value;
 }
 
 struct tcp_info socket_info(int fd)
