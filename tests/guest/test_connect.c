@@ -3,7 +3,7 @@
  *
  * A connection that has carried no byte yet is not an idle one: connect() to
  * a server that accepts and closes at once returns what it returns without a
- * rule, however the application waits for it and however long.
+ * rule, however the application waits for it, if it asks within a second.
  */
 
 #include <errno.h>
@@ -21,6 +21,9 @@
 #define PORT		8080
 #define TIMES		200
 #define MS		1000LL
+#define SECOND		(1000 * MS)
+#define A_LOOK		(SECOND / 4 + 12 * MS)	/* while that second runs */
+#define GREETING	86
 
 struct local {
 	struct host host;
@@ -203,34 +206,126 @@ WAYS(blocking)
 WAYS(polled)
 WAYS(asynchronous)
 
-/* Whoever does not wait in connect() has not got its result before it asks:
- * for as long as it likes.
+/* connect() once more, for its result; returns an errno value */
+static int ask(const struct conn *c, const struct host *h)
+{
+	struct sockaddr_storage a;
+	socklen_t len = host_address(h->kind, &a, PEER_IPV4, PEER_IPV6, 80);
+
+	return connect(c->fd, (struct sockaddr *)&a, len) ? errno : 0;
+}
+
+/* Whoever does not wait in connect() has not got its result before it asks,
+ * and a second to do so
  */
 static void reset_when_connect_returned(void **state)
 {
-	struct sockaddr_storage a;
 	struct host *h = *state;
-	socklen_t len = host_address(h->kind, &a, PEER_IPV4, PEER_IPV6, 80);
 	const struct segment *g;
-	int64_t start, asked;
 	struct conn c;
+	int64_t asked;
+
+	rule(h, ON_FIN);
+	client_silent(&c, h, 0, host_socket(h));
+	peer_send(&c, "F. 1:1(0) ack 1");
+	peer_expect(&c, ". 1:1(0) ack 2");
+	peer_expect_nothing(&c, 850);
+	assert_int_equal(app_error(&c), 0);
+	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+
+	assert_int_equal(ask(&c, h), 0);
+	asked = now_us();
+	g = peer_expect(&c, "R. 1:1(0) ack 2");
+	assert_true(g->when - asked <= A_LOOK);
+	app_write_fails(&c, ECONNRESET);
+	peer_expect_nothing(&c, 1000);
+	expect_counter("resets", 1);
+}
+
+/* Whoever does not ask leaves it alone, until a request that would be wasted */
+static void reset_without_being_asked(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	struct conn c;
+	int64_t start;
 
 	rule(h, ON_FIN);
 	client_silent(&c, h, 0, host_socket(h));
 	start = now_us();
 	peer_send(&c, "F. 1:1(0) ack 1");
 	peer_expect(&c, ". 1:1(0) ack 2");
-	peer_expect_nothing(&c, 20000);
-	assert_int_equal(app_error(&c), 0);
-	assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
-
-	assert_int_equal(connect(c.fd, (struct sockaddr *)&a, len), 0);
-	asked = now_us();
 	g = peer_expect(&c, "R. 1:1(0) ack 2");
-	assert_true(g->when - asked <= (asked - start) / 8 + 12 * MS);
+	assert_in_range(g->when - start, SECOND,
+			SECOND * 5 / 4 + timer_slack(SECOND / 4));
+	sleep_ms(600000);
 	app_write_fails(&c, ECONNRESET);
 	peer_expect_nothing(&c, 1000);
 	expect_counter("resets", 1);
+}
+
+/* connect() of a closed socket throws away what it has received.  So a greeting
+ * waits for the first one to ask, whatever the grace.
+ */
+static void greeting_waits(void **state)
+{
+	static const char *const options[] = { "", "--grace 1s", "--grace 30s" };
+	struct host *h = *state;
+	struct conn c;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		rule(h, ON_FIN "%s", options[i]);
+		client_silent(&c, h, 0, host_socket(h));
+		peer_send(&c, "FP. 1:%d(%d) ack 1", GREETING + 1, GREETING);
+		peer_take_acks(&c, 600000);
+		assert_int_equal(app_state(&c), TCP_CLOSE_WAIT);
+		expect_counter("watching", 1);
+		assert_int_equal(ask(&c, h), 0);
+		app_read(&c, GREETING);
+		app_read_eof(&c);
+		peer_expect_within(&c, 130000, "R. 1:1(0) ack %d",
+				   GREETING + 2);
+		app_write_fails(&c, ECONNRESET);
+		expect_counter("resets", i + 1);
+		rule(h, "-t mangle -F INPUT");
+	}
+}
+
+/* It does not wait longer than a deadline */
+static void greeting_until_deadline(void **state)
+{
+	struct host *h = *state;
+	struct conn c;
+
+	rule(h, ON_FIN "--deadline 20s");
+	client_silent(&c, h, 0, host_socket(h));
+	peer_send(&c, "FP. 1:%d(%d) ack 1", GREETING + 1, GREETING);
+	peer_take_acks(&c, 19000);
+	peer_expect_within(&c, 2000, "R. 1:1(0) ack %d", GREETING + 2);
+	app_read(&c, GREETING);
+	app_read_eof(&c);
+}
+
+/* Asked for, it is unread like anything else */
+static void greeting_after_connect(void **state)
+{
+	struct host *h = *state;
+	const struct segment *g;
+	int64_t start;
+	struct conn c;
+
+	rule(h, ON_FIN);
+	client_silent(&c, h, 0, host_socket(h));
+	assert_int_equal(ask(&c, h), 0);
+	start = now_us();
+	peer_send(&c, "FP. 1:%d(%d) ack 1", GREETING + 1, GREETING);
+	peer_expect_acks(&c, GREETING + 2);
+	g = peer_expect(&c, "R. 1:1(0) ack %d", GREETING + 2);
+	assert_in_range(g->when - start, SECOND,
+			SECOND * 5 / 4 + timer_slack(SECOND / 4));
+	app_read(&c, GREETING);
+	app_read_eof(&c);
+	app_write_fails(&c, ECONNRESET);
 }
 
 /* With a grace it is a socket like any other */
@@ -262,7 +357,7 @@ static void first_request_after_fin(void **state)
 	peer_expect(&c, "P. 1:101(100) ack 2");
 	peer_send(&c, ". 2:2(0) ack 101");
 	/* and from here on it is an idle one */
-	peer_expect_within(&c, 500 / 8 + 30, "R. 101:101(0) ack 2");
+	peer_expect_within(&c, A_LOOK / MS, "R. 101:101(0) ack 2");
 	app_write_fails(&c, ECONNRESET);
 	expect_counter("resets", 1);
 }
@@ -299,6 +394,10 @@ int main(void)
 		cmocka_unit_test(asynchronous_ipv6),
 		cmocka_unit_test(asynchronous_mapped),
 		ON_ALL(reset_when_connect_returned),
+		ON_ALL(reset_without_being_asked),
+		ON_ALL(greeting_waits),
+		ON_IPV4(greeting_until_deadline),
+		ON_ALL(greeting_after_connect),
 		ON_IPV4(reset_by_grace),
 		ON_ALL(first_request_after_fin),
 		ON_IPV4(with_a_grace),

@@ -96,9 +96,9 @@ static void deadline(struct host *h, struct conn *c)
 {
 	rule(h, ON_FIN "--deadline 3s");
 	client(c, h, 0);
-	peer_send(c, "FP. 1:101(100) ack 1");
-	peer_expect(c, ". 1:1(0) ack 102");
-	peer_expect_within(c, 10000, "R. 1:1(0) ack 102");
+	peer_send(c, "FP. 1:5001(5000) ack 1");
+	peer_expect_acks(c, 5002);
+	peer_expect_within(c, 10000, "R. 1:1(0) ack 5002");
 }
 
 /* In time for the deadline, but nothing is lost by it */
@@ -180,13 +180,14 @@ static void expired(struct host *h, struct conn *c)
 	peer_take_acks(c, 70000);
 }
 
+/* One that has to wait */
 static void full(struct host *h, struct conn *c)
 {
 	rule(h, ON_FIN);
 	set(MAX_WATCHES, "0");
 	client(c, h, 0);
-	peer_send(c, "F. 1:1(0) ack 1");
-	peer_expect(c, ". 1:1(0) ack 2");
+	peer_send(c, "FP. 1:101(100) ack 1");
+	peer_expect_acks(c, 102);
 	set(MAX_WATCHES, MAX_WATCHES_DEFAULT);
 }
 

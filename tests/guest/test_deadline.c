@@ -41,9 +41,9 @@ static void unread(void **state)
 	rule(h, ON_FIN "--deadline 5s --reset-with etimedout");
 	client(&c, h, 0);
 	start = now_us();
-	peer_send(&c, "FP. 1:1001(1000) ack 1");
+	peer_send(&c, "FP. 1:5001(5000) ack 1");
 	expect_reset(&c, start, 5000, 1);
-	app_read(&c, 1000);
+	app_read(&c, 5000);
 	app_read_eof(&c);
 	app_write_fails(&c, ETIMEDOUT);
 }
@@ -137,7 +137,7 @@ static void accepted_late(void **state)
 
 	rule(h, ON_FIN "--deadline 5s --reset-with econnaborted");
 	peer_connect(&c, &h->peer, 8080, 0);
-	peer_send(&c, "FP. 1:101(100) ack 1");
+	peer_send(&c, "FP. 1:5001(5000) ack 1");
 	peer_take_acks(&c, 57000);
 	expect_counter("watching", 1);
 	c.fd = host_accept(h, listener);
@@ -146,7 +146,7 @@ static void accepted_late(void **state)
 	/* the look that finds it accepted is an eighth of its age late */
 	assert_in_range(now_us() - start, 5000 * MS,
 			5000 * MS + 57000 * MS / 8 + timer_slack(5000 * MS));
-	app_read(&c, 100);
+	app_read(&c, 5000);
 	app_read_eof(&c);
 	app_write_fails(&c, ECONNABORTED);
 	expect_counter("resets", 1);
@@ -161,7 +161,7 @@ static void hours(void **state)
 	rule(h, ON_FIN "--deadline 3h");
 	client(&c, h, 0);
 	start = now_us();
-	peer_send(&c, "FP. 1:2(1) ack 1");
+	peer_send(&c, "FP. 1:5001(5000) ack 1");
 	expect_reset(&c, start, 3 * 3600 * 1000, 1);
 }
 
