@@ -137,7 +137,7 @@ build()
 	recipe="1 $arch $suites $packages"
 	made "$here/chroot" "$recipe" make_chroot "$packages" ||
 		die 121 "$row cannot be had: ${why:-no compiler or kernel}"
-	made "$here/modules" "2 $recipe $(cat "$here/chroot/kernel/release")" \
+	made "$here/modules" "3 $recipe $(cat "$here/chroot/kernel/release")" \
 		make_modules || die 121 "$row cannot be had: no modules"
 	packages=$(trim "$base_set")
 	if [ -n "$set" ]; then

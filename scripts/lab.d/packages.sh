@@ -14,6 +14,7 @@ socat strace tar tcpdump util-linux'
 named_sets='
 demo: openssl
 tls: gnutls-bin openssl
+field: dovecot-imapd openssl python3-h2 rsyslog rsyslog-openssl
 node: nodejs
 web: curl ca-certificates
 trace: bpftrace
@@ -308,8 +309,9 @@ make_modules()
 		kernel/drivers/block/virtio_blk* kernel/fs/overlayfs \
 		kernel/drivers/char/virtio_console* \
 		kernel/drivers/net/{tun,veth,dummy,ifb,macvlan,vxlan,nlmon}* \
-		kernel/drivers/net/{virtio_net,net_failover,netdevsim,bonding}* \
+		kernel/drivers/net/{virtio_net,net_failover,netdevsim,bonding,vrf}* \
 		kernel/drivers/nvme/common kernel/fs/configfs \
+		kernel/drivers/infiniband/core/ib_core.ko* \
 		kernel/drivers/nvme/host/nvme-{core,fabrics,tcp}* \
 		kernel/drivers/nvme/target/nvmet{,-tcp}.ko* \
 		-name '*.ko*' 2>/dev/null |
