@@ -52,6 +52,37 @@ kleaf_cleans()
 	files "$work/halfrst" | diff "$tmp/sources" -
 }
 
+# own ARG...: this checkout's own make, whose words go to $tmp/errors
+own()
+{
+	make -C "$work/halfrst" "$@" modules >"$tmp/make" 2>"$tmp/errors" ||
+		{ cat "$tmp/make" "$tmp/errors"; return 1; }
+}
+
+# No package of this host's would help
+unprepared()
+{
+	! own KDIR=/no LLVM=1 ARCH=arm64 &&
+	grep '^  make ARCH=arm64 LLVM=1 gki_defconfig modules_prepare$' \
+		"$tmp/errors" && ! grep 'apt ' "$tmp/errors"
+}
+
+# Says what helps, and it does
+prepared_only()
+{
+	local hint='make KBUILD_MODPOST_WARN=1' rc=0
+
+	mv "$kdir/Module.symvers" "$tmp/symvers" || return
+	{ own "KDIR=$kdir" "${llvm[@]}" || :; } && grep "$hint" "$tmp/errors" &&
+	rm -f "$work"/halfrst/kmod/*.ko &&
+	own "KDIR=$kdir" "${llvm[@]}" KBUILD_MODPOST_WARN=1 &&
+	! grep "$hint" "$tmp/errors" &&
+	[ -s "$work/halfrst/kmod/xt_HALFRST.ko" ] || rc=1
+	mv "$tmp/symvers" "$kdir/Module.symvers"
+	own "KDIR=$kdir" "${llvm[@]}" && ! grep "$hint" "$tmp/errors" || rc=1
+	return $rc
+}
+
 # Evaluates a sample of Starlark, which is Python as far as it goes there
 sample()
 {
@@ -155,5 +186,7 @@ check 'Kleaf: clean leaves nothing, and the sources' kleaf_cleans
 check 'Kleaf: the sample of ddk_module() builds' ddk_module_sample
 check 'make ddk-defines finds what the sample says' defines
 check 'the configuration fragment names the option' fragment
+check 'make: a tree that is not prepared' unprepared
+check 'make: a tree that is prepared, and not built' prepared_only
 echo "1..$n"
 [ $failed -eq 0 ]
