@@ -16,7 +16,7 @@ ip link set lo up
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
 	-subj /CN=server -keyout "$tmp/key.pem" -out "$tmp/cert.pem" 2>/dev/null
 
-# client.py LIBRARY VERSION WORD: over loopback; the server closes, its last word
+# client.py LIBRARY VERSION WORD FOLDER [CIPHER]: over loopback; the server closes, its last word
 # being close_notify or nothing.  Prints the answer, what the client's socket
 # becomes, and what its library says to the next read and, unless that was no
 # clean end, to a write.
@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 
-library, version, word, tmp = sys.argv[1:]
+library, version, word, tmp, *cipher = sys.argv[1:]
 
 
 def serve(listener):
@@ -36,6 +36,8 @@ def serve(listener):
     context.load_cert_chain(f"{tmp}/cert.pem", f"{tmp}/key.pem")
     context.minimum_version = context.maximum_version = {
         "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
+    if cipher:
+        context.set_ciphers(cipher[0])
     server = context.wrap_socket(listener.accept()[0], server_side=True)
     server.recv(100)
     server.send(b"answer")
@@ -55,6 +57,8 @@ class OpenSSL:
         context.options &= ~0x80        # OP_IGNORE_UNEXPECTED_EOF
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if cipher:
+            context.set_ciphers(cipher[0])
         self.tls = context.wrap_socket(sock, suppress_ragged_eofs=False)
 
     def read(self):
@@ -131,12 +135,13 @@ print(*said)
 fd.detach()
 END
 
-# says WANT LIBRARY VERSION WORD
+# says WANT LIBRARY VERSION WORD [CIPHER]
 says()
 {
 	local got
 
-	got=$(python3 "$tmp/client.py" "${@:2}" "$tmp") && echo "$got" &&
+	got=$(python3 "$tmp/client.py" "${@:2:3}" "$tmp" "${@:5}") &&
+	echo "$got" &&
 	[ "$got" = "$1" ]
 }
 
@@ -155,6 +160,19 @@ for library in openssl gnutls; do
 			"$library" "$version" nothing
 		iptables -t mangle -F INPUT
 	done
+done
+# close_notify is as long as the cipher suite has it
+for suite in AES128-GCM-SHA256 AES256-GCM-SHA384 AES128-CCM AES128-CCM8 \
+	CHACHA20-POLY1305 AES128-SHA AES128-SHA256 AES256-SHA384 \
+	CAMELLIA256-SHA384; do
+	check "TLS 1.2, $suite: without a rule, the write succeeds" \
+		says 'answer CLOSE_WAIT close_notify 8' \
+		openssl 1.2 close_notify "ECDHE-ECDSA-$suite"
+	iptables -t mangle -A INPUT -p tcp --sport 443 -j HALFRST
+	check "TLS 1.2, $suite: reset, close_notify is read, the write fails" \
+		says 'answer CLOSE close_notify fails' \
+		openssl 1.2 close_notify "ECDHE-ECDSA-$suite"
+	iptables -t mangle -F INPUT
 done
 echo "1..$n"
 [ $failed -eq 0 ]
