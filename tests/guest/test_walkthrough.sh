@@ -127,7 +127,7 @@ check "but did not" is $((many + 1000)) in_close_wait
 iptables -t mangle -A $rule
 # shellcheck disable=SC2086 # words
 iptables -t mangle -D $rule --dry-run
-ss -K state close-wait '( sport = :8080 )' >"$tmp/killed"
+../../service/sweep --dport 8080 --grace 5m --yes >"$tmp/swept" 2>&1
 check "the old ones are gone" is 0 in_close_wait
 
 clients 1000
