@@ -43,6 +43,7 @@ else
 KDIR		?= /lib/modules/$(shell uname -r)/build
 PKG_CONFIG	?= pkg-config
 MANDIR		?= /usr/share/man
+SBINDIR		?= /usr/sbin
 UNITDIR		?= /lib/systemd/system
 INSTALL		?= install
 DEPMOD		?= depmod
@@ -73,6 +74,8 @@ BUILT		:= $$(sed 's,.*kmod/,kmod/,; s,\.k*o$$,.ko,' modules.order)
 EXT		:= xtables-ext/libxt_HALFRST.so
 SERVICE		:= xtables-ext/service
 MAN		:= xtables-ext/libxt_HALFRST.man
+# Of /usr/libexec/halfrst
+COMMANDS	:= close-wait firewalld metrics pods rules sweep
 
 all: modules ext
 
@@ -105,11 +108,13 @@ install-ext: ext
 # Rules that are there already stay as they are
 install-service:
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(DESTDIR)/etc/halfrst \
-		$(DESTDIR)/usr/libexec/halfrst
-	$(INSTALL) -m 755 $(SERVICE)/rules $(SERVICE)/metrics $(SERVICE)/firewalld \
-		$(DESTDIR)/usr/libexec/halfrst
+		$(DESTDIR)/usr/libexec/halfrst $(DESTDIR)$(SBINDIR) \
+		$(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 755 $(COMMANDS:%=$(SERVICE)/%) $(DESTDIR)/usr/libexec/halfrst
+	$(INSTALL) -m 755 $(SERVICE)/halfrst-status $(DESTDIR)$(SBINDIR)
+	ln -sf libxt_HALFRST.8 $(DESTDIR)$(MANDIR)/man8/halfrst-status.8
 	$(INSTALL) -m 644 $(SERVICE)/*.service $(SERVICE)/*.timer $(DESTDIR)$(UNITDIR)
-	for f in rules.v4 rules.v6 rules.nft; do \
+	for f in rules.v4 rules.v6 rules.nft pods.v4 pods.v6 pods.nft pods.skip; do \
 		[ -e $(DESTDIR)/etc/halfrst/$$f ] || $(INSTALL) -m 644 \
 			$(SERVICE)/$$f $(DESTDIR)/etc/halfrst || exit; \
 	done
@@ -120,6 +125,8 @@ uninstall: have-headers have-xtables
 	rm -f $(MODULES:kmod/%=$(RELDIR)/updates/%) \
 		$(DESTDIR)$(XTLIBDIR)/libxt_HALFRST.so \
 		$(DESTDIR)$(MANDIR)/man8/libxt_HALFRST.8 \
+		$(DESTDIR)$(MANDIR)/man8/halfrst-status.8 \
+		$(DESTDIR)$(SBINDIR)/halfrst-status \
 		$(patsubst $(SERVICE)/%,$(DESTDIR)$(UNITDIR)/%,$(wildcard \
 		$(SERVICE)/*.service $(SERVICE)/*.timer))
 	rm -rf $(DESTDIR)/usr/libexec/halfrst

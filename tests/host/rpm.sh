@@ -41,11 +41,13 @@ files()
 extension()
 {
 	{
-		printf '/usr/libexec/halfrst%s\n' '' /rules /metrics /firewalld
+		printf '/usr/libexec/halfrst%s\n' '' /close-wait /firewalld \
+			/metrics /pods /rules /sweep
 		(cd xtables-ext/service && printf '/lib/systemd/system/%s\n' ./*.service ./*.timer)
-		(cd xtables-ext/service && printf '/etc/halfrst/%s\n' ./rules.*)
+		(cd xtables-ext/service && printf '/etc/halfrst/%s\n' ./rules.* ./pods.*)
 		printf '%s\n' /etc/halfrst "/$lib/xtables/libxt_HALFRST.so" \
-			/usr/share/man/man8/libxt_HALFRST.8
+			/usr/share/man/man8/libxt_HALFRST.8 \
+			/usr/share/man/man8/halfrst-status.8 /usr/sbin/halfrst-status
 	} | sed 's,/\./,/,' | sort >"$tmp/want"
 	files iptables-halfrst | sed 's,\.8\.gz$,.8,' |
 		grep -v '^/usr/share/licenses\|build-id' |
