@@ -10,10 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
-#include <linux/tls.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,11 +23,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernel.h"
+#include "layer.h"
 #include "link.h"
 #include "rules.h"
 
@@ -333,62 +331,10 @@ static void ktls_open_record(void **state)
 	struct served s;
 
 	(void)state;
-	run_status("modprobe -q tls");
 	served_open(&s);
-	if (!ktls_on(s.app, TLS_TX) || !ktls_on(s.peer, TLS_RX)) {
-		print_message("# no kTLS: %s\n", strerror(errno));
-		skip();
-	}
+	skip_without_ktls(ktls_on(s.app, TLS_TX) && ktls_on(s.peer, TLS_RX));
 	two_halves(s.app, s.peer, MSG_MORE);
 	served_close(&s);
-}
-
-static int bpf(int command, union bpf_attr *attr)
-{
-	return syscall(__NR_bpf, command, attr, sizeof(*attr));
-}
-
-/* A sockmap with @fd in it, whose writes are kept until there are ten bytes:
- * its file, -1 if there can be none
- */
-static int corked_map(int fd)
-{
-	static const struct bpf_insn program[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
-		  .imm = 10 },
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_msg_cork_bytes },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
-		  .imm = SK_PASS },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	union bpf_attr create = {
-		.map_type = BPF_MAP_TYPE_SOCKMAP,
-		.key_size = 4, .value_size = 4, .max_entries = 1,
-	};
-	union bpf_attr load = {
-		.prog_type = BPF_PROG_TYPE_SK_MSG,
-		.insns = (uintptr_t)program,
-		.insn_cnt = sizeof(program) / sizeof(*program),
-		.license = (uintptr_t)"GPL",
-	};
-	union bpf_attr attach = { .attach_type = BPF_SK_MSG_VERDICT };
-	union bpf_attr update = { 0 };
-	int map = bpf(BPF_MAP_CREATE, &create), prog, key = 0;
-
-	if (map < 0)
-		return -1;
-	prog = bpf(BPF_PROG_LOAD, &load);
-	if (prog < 0)
-		peer_fail(NULL, "BPF_PROG_LOAD: %s", strerror(errno));
-	attach.target_fd = map;
-	attach.attach_bpf_fd = prog;
-	assert_int_equal(bpf(BPF_PROG_ATTACH, &attach), 0);
-	close(prog);
-	update.map_fd = map;
-	update.key = (uintptr_t)&key;
-	update.value = (uintptr_t)&fd;
-	assert_int_equal(bpf(BPF_MAP_UPDATE_ELEM, &update), 0);
-	return map;
 }
 
 static void sockmap_cork(void **state)
@@ -398,11 +344,10 @@ static void sockmap_cork(void **state)
 
 	(void)state;
 	served_open(&s);
-	map = corked_map(s.app);
-	if (map < 0) {
-		print_message("# no sockmap: %s\n", strerror(errno));
-		skip();
-	}
+	map = sockmap_new(1);
+	skip_without_sockmap(map);
+	sockmap_corks(map);
+	sockmap_put(map, 0, s.app);
 	two_halves(s.app, s.peer, 0);
 	close(map);
 	served_close(&s);

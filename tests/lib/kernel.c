@@ -12,17 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <linux/tls.h>
-
 #include "host.h"
 #include "kernel.h"
 #include "snmp.h"
 
 #define MODULE		"/sys/module/xt_HALFRST"
-
-#ifndef SOL_TLS
-#define SOL_TLS		282
-#endif
 
 long number_in(const char *path)
 {
@@ -94,18 +88,6 @@ long slab_bytes(const char *cache)
 		return 0;
 	return slab_number(cache, "slabs") *
 	       (sysconf(_SC_PAGESIZE) << slab_number(cache, "order"));
-}
-
-bool ktls_on(int fd, int direction)
-{
-	struct tls12_crypto_info_aes_gcm_128 key = {
-		.info.version = TLS_1_2_VERSION,
-		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
-		.key = "0123456789abcde",
-	};
-
-	return !setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) &&
-	       !setsockopt(fd, SOL_TLS, direction, &key, sizeof(key));
 }
 
 struct opening {

@@ -27,12 +27,6 @@ FILE *open_net(const char *name);
 /* A line of /proc/net/snmp's Tcp section, "OutRsts" for instance */
 long tcp_counter(const char *name);
 
-/*
- * The kernel's TLS in one direction (TLS_TX, TLS_RX) of a connected socket;
- * false if there is none.
- */
-bool ktls_on(int fd, int direction);
-
 /* A number out of a file, -1 if it is not there */
 long number_in(const char *path);
 
