@@ -12,8 +12,9 @@ trap 'rm -rf "$tmp"' EXIT
 . ../lib/tap.sh
 export HALFRST_BY=helper
 quick=no_byte_lost
-all="one_packet $quick half_close tcp_decides which_fin claims fin_filter no_wasted_request bystanders
-nat netns counters handshake grace tls_alert trace"
+all="one_packet $quick half_close tcp_decides which_fin claims fin_filter no_wasted_request
+bystanders nat netns counters handshake grace tls_alert trace connect unread
+unread_ways layers devices reset_segment mptcp_listener"
 
 tests=$quick
 [ -z "${HALFRST_LONG:-}" ] || tests=$all
