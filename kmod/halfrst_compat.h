@@ -94,17 +94,25 @@ static inline void halfrst_setup_tasklet(struct tasklet_struct *tasklet,
 #endif
 }
 
-/* A macro, as lockdep wants a key of each place.  @function casts as above. */
+/* A macro, as lockdep wants a key of each place.  @callback casts as above.  Late
+ * releases of 4.14 have timer_setup(), and call it as the other type all the same.
+ */
 #ifdef HALFRST_NO_TIMER_CALLBACK
-#define halfrst_setup_timer(timer, function)				\
+#define halfrst_setup_timer(timer, callback)				\
 ({									\
 	struct timer_list *timer_ = (timer);				\
 									\
-	setup_timer(timer_, function, (unsigned long)timer_);		\
+	setup_timer(timer_, callback, (unsigned long)timer_);		\
 })
 #else
-#define halfrst_setup_timer(timer, function)				\
-	timer_setup(timer, function, 0)
+#define halfrst_setup_timer(timer, callback)				\
+({									\
+	struct timer_list *timer_ = (timer);				\
+									\
+	BUILD_BUG_ON(!__same_type(timer_->function,			\
+				  void (*)(struct timer_list *)));	\
+	timer_setup(timer_, callback, 0);				\
+})
 #endif
 
 #ifdef HALFRST_NO_PROC_SINGLE
