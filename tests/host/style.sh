@@ -61,6 +61,14 @@ too_long()
 	sources | grep '^kmod/.*\.[ch]$' | longer 500
 }
 
+# Results are called by it
+twice()
+{
+	printf '%s\n' tests/host/*.sh tests/guest/test_*.{c,sh} |
+		grep -v '\.guest\.sh$' |
+		sed 's,.*/,,; s,^test_,,; s,\.[a-z]*$,,' | sort | uniq -d
+}
+
 # What is built is not committed, and nothing that is committed is ignored
 products()
 {
@@ -169,6 +177,7 @@ check 'shellcheck finds nothing in the scripts' silent shell
 check 'every source names its licence' silent without_licence
 check 'no shell file has more than 350 lines, none of kmod more than 500' \
 	silent too_long
+check 'no two tests have one name' silent twice
 if git rev-parse HEAD >"$tmp/log" 2>&1; then
 	check 'nothing that is built is committed' silent products
 else
