@@ -19,6 +19,7 @@ static void plug(void)
 	skip_without("ifb");
 	skip_without("sch_plug");
 	skip_without("act_mirred");
+	skip_without("cls_matchall");
 	run("ip link add ifb0 type ifb && ip link set ifb0 up && "
 	    "tc qdisc add dev ifb0 root plug limit 1000000 && "
 	    "tc qdisc add dev peer0 ingress && "

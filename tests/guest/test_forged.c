@@ -26,7 +26,7 @@
 
 static uint32_t seed = 2718281;
 
-/* How rules know which FIN they are for */
+/* How rules know which FIN they are for; by u32, which small kernels have, too */
 enum mark { BY_DSCP, BY_TTL, BY_LENGTH };
 
 static void marked_rule(const struct host *h, enum mark by, int mark,
@@ -37,11 +37,12 @@ static void marked_rule(const struct host *h, enum mark by, int mark,
 
 	switch (by) {
 	case BY_DSCP:
-		snprintf(match, sizeof(match), "dscp --dscp %d", mark);
+		snprintf(match, sizeof(match), "u32 --u32 '0>>%d&0x3F=%d'",
+			 v6 ? 22 : 18, mark);
 		break;
 	case BY_TTL:
-		snprintf(match, sizeof(match), v6 ? "hl --hl-eq %d" :
-						    "ttl --ttl-eq %d", mark);
+		snprintf(match, sizeof(match), "u32 --u32 '%s=%d'",
+			 v6 ? "4&0xFF" : "8>>24", mark);
 		break;
 	case BY_LENGTH:
 		snprintf(match, sizeof(match), "length --length %d",

@@ -24,10 +24,12 @@ void fin_send(const struct host *h, const struct conn *c, const struct fin *f)
 	});
 }
 
+/* By u32, which small kernels have, too */
 void fin_rule(const struct host *h, int mark, const char *options)
 {
 	rule(h, "-t mangle -A INPUT -p tcp --tcp-flags FIN FIN "
-	     "-m dscp --dscp %d -j HALFRST %s", mark, options);
+	     "-m u32 --u32 '0>>%d&0x3F=%d' -j HALFRST %s",
+	     h->kind == IPV6 ? 22 : 18, mark, options);
 }
 
 const struct segment *fin_answer(struct conn *c, int ms)
