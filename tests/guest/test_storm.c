@@ -20,9 +20,9 @@
 #include "kernel.h"
 #include "rules.h"
 
-#define BYTES_A_WATCH	192	/* with its share of the table */
-#define BYTES_OF_ONE	160
-#define UNREAD		100
+#define BYTES_A_WATCH	208	/* with its share of the table */
+#define BYTES_OF_ONE	176
+#define UNREAD		5000	/* more than go after a second */
 
 static bool lockdep(void)
 {
