@@ -269,7 +269,7 @@ static void reset_without_being_asked(void **state)
  */
 static void greeting_waits(void **state)
 {
-	static const char *const options[] = { "", "--grace 1s", "--grace 30s" };
+	static const char *const options[] = { "", "--grace 1s", "--grace 10s" };
 	struct host *h = *state;
 	struct conn c;
 
