@@ -47,7 +47,7 @@ static bool halfrst_is_due(u32 now, u32 due)
 static enum halfrst_reason halfrst_look_again(struct halfrst_state *s, u32 now,
 					      u32 due)
 {
-	u32 grace = s->begun ? msecs_to_jiffies(s->first.info.grace) : 0;
+	u32 grace = msecs_to_jiffies(s->first.info.grace);
 	u32 age = now - (s->begun && !grace ? s->first.since : s->active);
 	u32 step = grace ? max(min(age, grace / 4), age / 64) : age / 8;
 
@@ -225,6 +225,8 @@ void halfrst_begin(struct halfrst_state *s, const struct sock *sk)
  * @sk: the socket, a full or a request one
  *
  * It may be the real one, so the next look is due now, that is at the next tick.
+ * Of a FIN that TCP has taken a rule that is no dry run still takes the place of
+ * one that is.
  *
  * Context: bottom halves off; the socket's spinlock is not held.
  * Return: as halfrst_add_claim().
@@ -235,8 +237,13 @@ int halfrst_refresh(struct halfrst_state *s, const struct halfrst_claim *claims,
 	int err = 0;
 
 	s->due = tcp_jiffies32;
-	if (s->begun)
+	if (s->begun) {
+		/* A rule that was on trial, and is meant now */
+		if (s->first.info.flags & ~claims->info.flags &
+		    XT_HALFRST_DRY_RUN && halfrst_has_taken_fin(sk, claims->end))
+			s->first.info = claims->info;
 		return 0;
+	}
 	for (; claims && !err; claims = claims->next)
 		if (!s->taken || claims->end == s->first.end)
 			err = halfrst_add_claim(&s->first, claims, sk);

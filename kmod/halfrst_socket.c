@@ -199,6 +199,27 @@ bool halfrst_may_hold_fin(struct sock *sk, u32 end)
 }
 
 /**
+ * halfrst_has_taken_fin - is this the FIN that TCP has taken?
+ * @sk: a full or a request socket
+ * @end: the number behind the FIN
+ *
+ * Context: bottom halves off, the spinlock not held.
+ * Return: false if it is not, or if a process owns the socket.
+ */
+bool halfrst_has_taken_fin(struct sock *sk, u32 end)
+{
+	bool taken;
+
+	if (!sk_fullsock(sk))
+		return false;
+	bh_lock_sock_nested(sk);
+	taken = !sock_owned_by_user(sk) && sk->sk_state == TCP_CLOSE_WAIT &&
+		tcp_sk(sk)->rcv_nxt == end;
+	bh_unlock_sock(sk);
+	return taken;
+}
+
+/**
  * halfrst_life - what tells one life of a socket from the next
  * @sk: a full socket
  *

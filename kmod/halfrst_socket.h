@@ -86,6 +86,7 @@ void halfrst_get_name(struct halfrst_name *name, const struct sock *sk);
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
 				 const struct halfrst_path *path);
 bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin);
+bool halfrst_has_taken_fin(struct sock *sk, u32 end);
 bool halfrst_may_hold_fin(struct sock *sk, u32 end);
 u32 halfrst_life(const struct sock *sk);
 bool halfrst_is_exempt(struct sock *sk);
