@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* lab: --smp 2 --append preempt=full
+ * slow: two CPUs in the host's time, which anything else disturbs
  *
  * "watching" is the sum of what each CPU has counted, one read after the other.
  * A watch may begin on a CPU that was read already and end on one that was not:

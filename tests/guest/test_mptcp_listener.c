@@ -52,9 +52,10 @@ static void fin_after_accept(struct host *h, int listener)
  */
 static bool child_is_the_kernels(struct host *h, int listener)
 {
-	unsigned long before = counter("exempt");
+	unsigned long before;
 
 	rule(h, ON_FIN "--dry-run");
+	before = counter("exempt");
 	fin_after_accept(h, listener);
 	rule(h, "-t mangle -F INPUT");
 	return counter("exempt") > before;

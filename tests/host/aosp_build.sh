@@ -155,7 +155,7 @@ defines()
 {
 	local name
 
-	sample kmod/android/BUILD.ddk_module kmod LACKS_6_6 >"$tmp/sample" &&
+	sample kmod/android/BUILD.ddk_module kmod LACKS_6_1 >"$tmp/sample" &&
 	make -s ddk-defines "KDIR=$work/common" >"$tmp/found" || return
 	sed 's/local_defines = \[//; s/\],//; s/[",]//g' "$tmp/found" |
 		tr ' ' '\n' | sort | diff - <(tr ' ' '\n' <"$tmp/sample" | sort) ||
