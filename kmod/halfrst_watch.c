@@ -77,14 +77,11 @@ struct halfrst_watch_net {
  * struct halfrst_first_looks - what this CPU is to look at for the first time
  * @lock: of @list
  * @list: watches
- * @spare: a watch whose first look was its last, for the next FIN, or NULL: the
- *         slab would clear it, and most are such
  * @tasklet: looks at them
  */
 struct halfrst_first_looks {
 	spinlock_t		lock;	/* of the list */
 	struct list_head	list;
-	struct halfrst_watch	*spare;
 	struct tasklet_struct	tasklet;
 };
 
@@ -312,9 +309,7 @@ static void halfrst_tasklet(HALFRST_TASKLET_ARG tasklet)
 		if (!halfrst_first_look(w))
 			continue;
 		halfrst_free_claims(&w->state.first);
-		w = xchg(&looks->spare, w);
-		if (w)
-			kmem_cache_free(halfrst_watch_cache, w);
+		kmem_cache_free(halfrst_watch_cache, w);
 	}
 	rcu_read_unlock();
 }
@@ -348,10 +343,7 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 			goto unlock;
 		}
 	}
-	w = xchg(&looks->spare, NULL);
-	if (!w)
-		w = kmem_cache_alloc(halfrst_watch_cache,
-				     GFP_ATOMIC | __GFP_NOWARN);
+	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
 	if (!w) {
 		stat = HALFRST_NOMEM;
 		goto unlock;
@@ -490,8 +482,6 @@ void halfrst_watch_exit(void)
 			tasklet_schedule(&looks->tasklet);
 			tasklet_kill(&looks->tasklet);
 		}
-		if (looks->spare)
-			kmem_cache_free(halfrst_watch_cache, looks->spare);
 	}
 	unregister_pernet_subsys(&halfrst_watch_net_ops);
 	rcu_barrier();		/* halfrst_free_rcu() */
