@@ -20,7 +20,6 @@
 
 #define MOST_ENDS	4	/* different FINs of one socket */
 #define MOST_RULES	32	/* that have seen one of them */
-#define LONGEST_PACKET	65535	/* in all its fragments */
 
 /* Is it the FIN that TCP has taken, which has moved rcv_nxt behind it? */
 static bool halfrst_claim_fits(const struct halfrst_claim *c, u32 rcv_nxt,
@@ -28,7 +27,7 @@ static bool halfrst_claim_fits(const struct halfrst_claim *c, u32 rcv_nxt,
 {
 	if (c->info.flags & HALFRST_CLAIM_OPEN)
 		return !before(rcv_nxt, c->end) &&
-		       !after(rcv_nxt, c->end + LONGEST_PACKET);
+		       !after(rcv_nxt, c->end + HALFRST_LONGEST_PACKET);
 	return c->end == rcv_nxt;
 }
 
@@ -39,7 +38,7 @@ static bool halfrst_claim_lives(const struct halfrst_claim *c, u32 rcv_nxt,
 	u32 end = c->end;
 
 	if (c->info.flags & HALFRST_CLAIM_OPEN)
-		end += LONGEST_PACKET;
+		end += HALFRST_LONGEST_PACKET;
 	return !before(end, rcv_nxt) && (s32)(c->seen - oldest) > 0;
 }
 

@@ -20,7 +20,6 @@
 #include "xt_HALFRST.h"
 
 #define LITTLE		4096	/* bytes */
-#define LONGEST_PACKET	65535	/* in all its fragments */
 
 /**
  * halfrst_get_name - the connection's name
@@ -97,7 +96,7 @@ struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
 static bool halfrst_in_window(const struct halfrst_fin *fin, u32 rcv_nxt,
 			      u32 edge)
 {
-	u32 end = fin->open ? fin->end + LONGEST_PACKET : fin->end;
+	u32 end = fin->open ? fin->end + HALFRST_LONGEST_PACKET : fin->end;
 
 	if (before(edge, rcv_nxt))
 		edge = rcv_nxt;

@@ -38,6 +38,8 @@ struct halfrst_path {
 	int	sdif;
 };
 
+#define HALFRST_LONGEST_PACKET	65535	/* in all its fragments */
+
 /**
  * struct halfrst_fin - what a FIN says
  * @seq: the number of its first byte
