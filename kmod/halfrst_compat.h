@@ -246,6 +246,23 @@ static inline void halfrst_stop_timer(struct timer_list *timer)
 }
 
 /**
+ * halfrst_disarm_timer - a timer is not to come again
+ * @timer: one that nobody starts any more; its function may be running
+ *
+ * timer_delete(), which was del_timer().
+ *
+ * Context: any.
+ */
+static inline void halfrst_disarm_timer(struct timer_list *timer)
+{
+#ifdef HALFRST_NO_TIMER_DELETE
+	del_timer(timer);
+#else
+	timer_delete(timer);
+#endif
+}
+
+/**
  * halfrst_is_readable - has a layer above TCP bytes for the application?
  * @sk: a TCP socket, its lock held
  *

@@ -16,7 +16,8 @@
  *    closed socket is not found any more; a namespace that goes takes its
  *    watches along.
  *  - Lookups in the table run under RCU, hence a watch is freed a grace period
- *    after it left.  Only its own timer takes it out (@dead).
+ *    after it left.  Only its own timer takes it out, which from then on nobody
+ *    starts (@dead).
  *  - The end of namespaces comes in two steps.  After @gone and a grace period
  *    no timer does anything; then the tables are emptied.
  */
@@ -164,6 +165,8 @@ static void halfrst_timer(HALFRST_TIMER_ARG timer)
 	rhashtable_remove_fast(&halfrst_net(w->net)->watches, &w->node,
 			       halfrst_watch_params);
 	w->state.dead = true;
+	/* A FIN may have started it again while this function waited for the lock */
+	halfrst_disarm_timer(&w->timer);
 	halfrst_free_claims(&w->state.first);
 	call_rcu(&w->rcu, halfrst_free_rcu);
 unlock:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* lab: --smp 2
  *
- * Two copies of one FIN, each received by a CPU of its own: one connection has
+ * Copies of one FIN, each received by a CPU of its own: one connection has
  * ended, and once.
  */
 
@@ -29,14 +29,28 @@ struct race {
 	struct copier copier[2];
 };
 
-static void *copy(void *arg)
+static void on_cpu(int cpu)
 {
-	struct copier *me = arg;
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
-	CPU_SET(me->cpu, &cpus);
+	CPU_SET(cpu, &cpus);
 	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+static void needs_two_cpus(void)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		print_message("# there is no second CPU\n");
+		skip();
+	}
+}
+
+static void *copy(void *arg)
+{
+	struct copier *me = arg;
+
+	on_cpu(me->cpu);
 	for (int i = 0; i < AT_ONCE; i++) {
 		atomic_fetch_add(&me->race->arrived, 1);
 		while (atomic_load(&me->race->arrived) < 2 * (i + 1))
@@ -79,19 +93,71 @@ static void copies(void **state)
 	struct host *h = *state;
 	int rounds = how_often(3, 100);
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-		print_message("# there is no second CPU\n");
-		skip();
-	}
+	needs_two_cpus();
 	rule(h, ON_FIN "--grace 1m");
 	for (int i = 0; i < rounds; i++)
 		one_round(h, i);
+}
+
+struct flood {
+	pthread_t thread;
+	const struct host *h;
+	const struct conn *c;
+	int cpu;
+	atomic_bool *over;
+};
+
+static void *flood(void *arg)
+{
+	const struct flood *me = arg;
+
+	on_cpu(me->cpu);
+	while (!atomic_load(me->over))
+		fin_send(me->h, me->c, &(struct fin){ .at = 1 });
+	return NULL;
+}
+
+/* Copies keep coming on both CPUs while a timer's look is the last one.  Each
+ * of them has the timer come again, which a watch that has ended must not see.
+ */
+static void last_look(void **state)
+{
+	int rounds = how_often(100, 3000);
+	struct host *h = *state;
+
+	needs_two_cpus();
+	rule(h, ON_FIN "--grace 12ms");
+	for (int i = 0; i < rounds; i++) {
+		atomic_bool over = false;
+		struct flood floods[2];
+		struct conn c;
+
+		client(&c, h, 0);
+		for (int cpu = 0; cpu < 2; cpu++) {
+			floods[cpu] = (struct flood){
+				.h = h, .c = &c, .cpu = cpu, .over = &over,
+			};
+			assert_int_equal(pthread_create(&floods[cpu].thread,
+							NULL, flood,
+							&floods[cpu]), 0);
+		}
+		wait_for(app_state(&c) == TCP_CLOSE, 60000);
+		atomic_store(&over, true);
+		for (int cpu = 0; cpu < 2; cpu++)
+			pthread_join(floods[cpu].thread, NULL);
+		host_close(h, c.fd);
+		fuzz_drain(h);
+		wait_for(counter("watching") == 0, 60000);
+	}
+	counters_add_up();
+	expect_counter("resets", rounds);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_ALL(copies),
+		ON_ALL(last_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
