@@ -276,30 +276,6 @@ TEST(zerocopy_at_nice_19, ZEROCOPY, NICE, 300000, "")
 
 /* ---- bytes that kTLS, a sockmap or nobody yet holds ---- */
 
-/* An established connection: @app is the watched end */
-struct served {
-	struct link l;
-	int listener, peer, app;
-};
-
-static void served_open(struct served *s)
-{
-	link_open(&s->l, IPV4, NULL);
-	link_rule(&s->l, ON_FIN);
-	s->listener = link_listen_near(&s->l, PORT);
-	s->peer = link_connect_far(&s->l, PORT);
-	s->app = accept(s->listener, NULL, NULL);
-	carry_byte(s->peer, s->app);
-}
-
-static void served_close(struct served *s)
-{
-	close(s->app);
-	close(s->peer);
-	close(s->listener);
-	link_close(&s->l);
-}
-
 /* The first half of what is written is with a layer above TCP, and none of it
  * with the peer, when that closes its side: it gets the second, too, and
  * then the socket is reset, once nothing was written for a second.
@@ -331,7 +307,7 @@ static void ktls_open_record(void **state)
 	struct served s;
 
 	(void)state;
-	served_open(&s);
+	served_open(&s, IPV4, PORT, "");
 	skip_without_ktls(ktls_on(s.app, TLS_TX) && ktls_on(s.peer, TLS_RX));
 	two_halves(s.app, s.peer, MSG_MORE);
 	served_close(&s);
@@ -343,7 +319,7 @@ static void sockmap_cork(void **state)
 	int map;
 
 	(void)state;
-	served_open(&s);
+	served_open(&s, IPV4, PORT, "");
 	map = sockmap_new(1);
 	skip_without_sockmap(map);
 	sockmap_corks(map);
@@ -361,7 +337,7 @@ static void corked(void **state)
 	struct served s;
 
 	(void)state;
-	served_open(&s);
+	served_open(&s, IPV4, PORT, "");
 	assert_int_equal(setsockopt(s.app, IPPROTO_TCP, TCP_CORK, &cork,
 				    sizeof(cork)), 0);
 	/* TCP keeps them back for a moment, and no longer */

@@ -29,35 +29,6 @@
 #define AF_SMC		43
 #endif
 
-/* An established connection: @app is the watched end */
-struct served {
-	struct link l;
-	int listener, peer, app;
-};
-
-static void served_open(struct served *s, enum kind kind, const char *options)
-{
-	char text[128];
-
-	link_open(&s->l, kind, NULL);
-	snprintf(text, sizeof(text), ON_FIN "%s", options);
-	link_rule(&s->l, text);
-	s->listener = link_listen_near(&s->l, PORT);
-	s->peer = link_connect_far(&s->l, PORT);
-	s->app = accept(s->listener, NULL, NULL);
-	carry_byte(s->peer, s->app);
-}
-
-static void served_close(struct served *s)
-{
-	close(s->app);
-	close(s->peer);
-	close(s->listener);
-	wait_for(counter("watching") == 0, 130000);
-	counters_add_up();
-	link_close(&s->l);
-}
-
 /* The peer closes its side; returns when TCP has taken that */
 static int64_t half_close(struct served *s)
 {
@@ -138,7 +109,7 @@ static void ktls_open_record(void **state)
 	struct served s;
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
-		served_open(&s, (enum kind)(uintptr_t)*state, options[i]);
+		served_open(&s, (enum kind)(uintptr_t)*state, PORT, options[i]);
 		skip_without_ktls(ktls_pair(&s));
 		held(&s, MSG_MORE);
 		served_close(&s);
@@ -149,7 +120,7 @@ static void ktls_deadline(void **state)
 {
 	struct served s;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "--deadline 20s");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "--deadline 20s");
 	skip_without_ktls(ktls_pair(&s));
 	dropped(&s, MSG_MORE, 20 * SECOND);
 	served_close(&s);
@@ -164,7 +135,7 @@ static void ktls_part_of_a_record(void **state)
 	struct served s;
 	ssize_t part;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "");
 	skip_without_ktls(ktls_pair(&s));
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = stream_byte(i);
@@ -207,7 +178,7 @@ static void sockmap_cork(void **state)
 	struct served s;
 	int map;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "");
 	map = corked(&s);
 	held(&s, 0);
 	close(map);
@@ -219,7 +190,7 @@ static void sockmap_deadline(void **state)
 	struct served s;
 	int map;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "--deadline 20s");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "--deadline 20s");
 	map = corked(&s);
 	dropped(&s, 0, 20 * SECOND);
 	close(map);
@@ -234,7 +205,7 @@ static void sockmap_idle(void **state)
 	int64_t start;
 
 	skip_without_sockmap(map);
-	served_open(&s, (enum kind)(uintptr_t)*state, "");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "");
 	sockmap_put(map, 0, s.app);
 	start = half_close(&s);
 	wait_for(counter("resets") == 1, 5000);
@@ -279,7 +250,7 @@ static void ktls_unread_waits(void **state)
 	char got[16] = "";
 	struct served s;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "");
 	ktls_unread(&s);
 	half_close(&s);
 	waits(&s, LONG);
@@ -301,7 +272,7 @@ static void ktls_unread_by_grace(void **state)
 	struct served s;
 	int64_t start;
 
-	served_open(&s, (enum kind)(uintptr_t)*state, "--grace 10s");
+	served_open(&s, (enum kind)(uintptr_t)*state, PORT, "--grace 10s");
 	ktls_unread(&s);
 	assert_int_equal(send(s.peer, "secret", 6, 0), 6);
 	start = half_close(&s);
@@ -350,7 +321,7 @@ static void sockmap_unread_waits(void **state)
 	char got[8] = "";
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
-		served_open(&s, (enum kind)(uintptr_t)*state, options[i]);
+		served_open(&s, (enum kind)(uintptr_t)*state, PORT, options[i]);
 		to = link_connect_far(&s.l, PORT);
 		from = accept(s.listener, NULL, NULL);
 		carry_byte(to, from);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,4 +144,28 @@ void link_rule(const struct link *l, const char *text)
 	const struct host h = { .kind = l->kind };
 
 	rule(&h, "%s", text);
+}
+
+void served_open(struct served *s, enum kind kind, uint16_t port,
+		 const char *options)
+{
+	char text[128];
+
+	link_open(&s->l, kind, NULL);
+	snprintf(text, sizeof(text), ON_FIN "%s", options);
+	link_rule(&s->l, text);
+	s->listener = link_listen_near(&s->l, port);
+	s->peer = link_connect_far(&s->l, port);
+	s->app = accept(s->listener, NULL, NULL);
+	carry_byte(s->peer, s->app);
+}
+
+void served_close(struct served *s)
+{
+	close(s->app);
+	close(s->peer);
+	close(s->listener);
+	wait_for(counter("watching") == 0, 130000);
+	counters_add_up();
+	link_close(&s->l);
 }

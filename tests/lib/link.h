@@ -36,4 +36,18 @@ int link_connect_far(const struct link *l, uint16_t port);
 /* Rules for the near end */
 void link_rule(const struct link *l, const char *text);
 
+/* A connection from the far end that has carried a byte: @app is the near end's, and a
+ * rule with @options watches it.  At the end nothing does.
+ */
+struct served {
+	struct link l;
+	int listener;
+	int peer;
+	int app;
+};
+
+void served_open(struct served *s, enum kind kind, uint16_t port,
+		 const char *options);
+void served_close(struct served *s);
+
 #endif /* LINK_H */
