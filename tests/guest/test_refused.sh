@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# lab: --smp 1
 #
 # What every front end (iptables and ip6tables, legacy and nft) refuses, and the
 # kernel behind them, and in which words; where a rule may stand; and that a rule, or
@@ -152,6 +151,29 @@ alias_loads()
 	unload && modprobe "$1" && [ -d /sys/module/xt_HALFRST ]
 }
 
+# As xtables-ext/README.md says it, no rule loads it then; those of /etc/halfrst come
+# with it, by its name
+forbidden()
+{
+	local modprobe=/etc/modprobe.d/halfrst.conf etc=/etc/halfrst rc=0
+
+	mkdir -p "${modprobe%/*}" $etc && unload &&
+	printf 'blacklist %s\n' xt_HALFRST nf_conntrack_halfrst >$modprobe &&
+	! iptables -t mangle -A INPUT -p tcp -j HALFRST &&
+	[ ! -d /sys/module/xt_HALFRST ] &&
+	echo '-A HALFRST-INPUT -p tcp -j HALFRST' >$etc/rules.v4 &&
+	../../service/rules start &&
+	iptables -t mangle -S HALFRST-INPUT | grep -e '-j HALFRST' &&
+	../../service/rules stop && rm $etc/rules.v4 &&
+	cat >$etc/rules.nft <<-'END' &&
+	ct helper idle { type "halfrst" protocol tcp; }
+	END
+	../../service/rules start && nft list table inet halfrst &&
+	../../service/rules stop || rc=1
+	rm -rf $modprobe $etc
+	return $rc
+}
+
 user_chain()
 {
 	"$ipt" -t mangle -N closing &&
@@ -188,6 +210,7 @@ each_front_end of_one
 for alias in ipt_HALFRST ip6t_HALFRST; do
 	loads "modprobe $alias" alias_loads "$alias"
 done
+loads 'the host forbids that: the rules of /etc/halfrst load it' forbidden
 
 echo "1..$n"
 [ "$failed" -eq 0 ]
