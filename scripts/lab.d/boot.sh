@@ -137,8 +137,10 @@ cmd_run()
 	if [ ! -f "$here/$root.cpio" ] || [ ! -d "$here/out/tests" ]; then
 		die 121 "$row is not built; see: lab build"
 	fi
+	[ $lean = 1 ] || python_archive "$here/$root" "$here/$root.pyc.cpio"
 	{
 		cat "$here/$root.cpio"
+		[ $lean = 1 ] || cat "$here/$root.pyc.cpio"
 		modules_archive "$kernel" "$(cat "$kernel/release")" "$tmp"
 		run_archive "$tmp" "$@"
 	} >"$tmp/initrd"
@@ -146,8 +148,9 @@ cmd_run()
 	exec 9>&-
 
 	virt=tcg
-	# a slab cache that is not merged with others can be counted
-	append="console=$console panic=-1 oops=panic printk.time=1 slab_nomerge $append"
+	# a slab cache that is not merged with others can be counted; QEMU translates
+	# a program anew for each address that it is loaded to
+	append="console=$console panic=-1 oops=panic printk.time=1 slab_nomerge norandmaps $append"
 	[ ! -f "$kernel/append" ] || append+=" $(cat "$kernel/append")"
 	case $arch in
 	amd64)
