@@ -253,6 +253,33 @@ static void more_than_remembered(void **state)
 	}
 }
 
+/* What TCP holds behind the hole is never given up, whatever comes after it and
+ * whether TCP holds that or drops it.
+ */
+static void held(void **state)
+{
+	struct host *h = *state;
+	int64_t start;
+	struct conn c;
+
+	two_rules(h, BY_DSCP);
+	behind_a_hole(h, BY_DSCP, INSIDE, 0, ENDS, true);
+	behind_a_hole(h, BY_DSCP, INSIDE, 0, ENDS + 1, true);
+	behind_a_hole(h, BY_DSCP, INSIDE, ENDS - 1, 5, true);
+
+	client(&c, h, 0);
+	for (int i = 0; i < ENDS - 1; i++)
+		send_forged(h, &c, INSIDE, i, BY_DSCP, 10);
+	send_fin(h, &c, END, BY_DSCP, 20, (struct forged){ 0 });
+	send_forged(h, &c, BROKEN, ENDS, BY_DSCP, 10);
+	fuzz_drain(h);
+	start = now_us();
+	peer_send(&c, "P. 1:%d(%d) ack 1", END, HOLE);
+	app_wait_state(&c, TCP_CLOSE_WAIT, 0);
+	read_all(&c);
+	fin_reset(&c, start, 2000, 2500, ETIMEDOUT);
+}
+
 /* ---- by dice, against many ---- */
 
 struct victim {
@@ -371,6 +398,7 @@ int main(void)
 		ON_ALL(by_dscp),
 		ON_ALL(by_ttl),
 		ON_ALL(by_length),
+		ON_ALL(held),
 		ON_ALL(more_than_remembered),
 		ON_ALL(by_dice),
 	};
