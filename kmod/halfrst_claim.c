@@ -66,9 +66,9 @@ static bool halfrst_drop_first_claim(struct halfrst_claim *first)
 }
 
 /* Of those that are to go when there are too many: the one that was seen longest
- * ago and that TCP does not hold.  If it holds them all, or a process owns the
- * socket, it will take the lowest number first: the highest goes.  NULL if that
- * is @claim.
+ * ago and that TCP does not hold.  If it holds them all they stay, unless TCP
+ * takes @claim before them, or a process owns the socket and nobody can tell: then
+ * the highest goes, which TCP would take last.  NULL if that is @claim.
  */
 static struct halfrst_claim *
 halfrst_choose_victim(struct halfrst_claim *first,
@@ -83,7 +83,9 @@ halfrst_choose_victim(struct halfrst_claim *first,
 		if (after(c->end, highest ? highest->end : claim->end))
 			highest = c;
 	}
-	return oldest ? oldest : highest;
+	if (oldest || claim->info.flags & HALFRST_CLAIM_EARLY)
+		return oldest;
+	return highest;
 }
 
 /* Of a socket that has too many: all of one number */
@@ -112,7 +114,10 @@ static bool halfrst_make_room(struct halfrst_claim *first,
 static bool halfrst_same_options(const struct xt_halfrst_info *a,
 				 const struct xt_halfrst_info *b)
 {
-	return !memcmp(a, b, sizeof(*a));
+	struct xt_halfrst_info c = *a;
+
+	c.flags ^= (a->flags ^ b->flags) & HALFRST_CLAIM_EARLY;
+	return !memcmp(&c, b, sizeof(c));
 }
 
 /**

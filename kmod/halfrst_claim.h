@@ -9,10 +9,11 @@
 #include "halfrst_socket.h"
 #include "xt_HALFRST.h"
 
-/* In @info.flags of a claim, where no rule can have it: more bytes may have
- * followed, in other fragments.
+/* In @info.flags of a claim, where no rule can have them: more bytes may have
+ * followed, in other fragments; what comes before it was missing.
  */
 #define HALFRST_CLAIM_OPEN	BIT(31)
+#define HALFRST_CLAIM_EARLY	BIT(30)
 
 /**
  * struct halfrst_claim - a FIN has met a rule, and may be the one that TCP takes
@@ -58,6 +59,8 @@ static inline void halfrst_init_claim(struct halfrst_claim *c,
 	c->info = *info;
 	if (fin->open)
 		c->info.flags |= HALFRST_CLAIM_OPEN;
+	if (fin->early)
+		c->info.flags |= HALFRST_CLAIM_EARLY;
 }
 
 int halfrst_add_claim(struct halfrst_claim *first,

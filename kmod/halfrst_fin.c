@@ -125,6 +125,7 @@ static bool halfrst_parse_fin(struct halfrst_fin *fin,
 	fin->ack = ntohl(th->ack_seq);
 	fin->open = halfrst_is_fragment(skb, family, thoff);
 	fin->adjusted = false;
+	fin->early = false;
 	if (family == NFPROTO_IPV4) {
 		fin->path.dif = inet_iif(skb);
 		fin->path.sdif = inet_sdif(skb);
@@ -178,7 +179,7 @@ static bool halfrst_holds_net(const struct sock *sk)
  */
 static enum halfrst_stat halfrst_may_watch(const struct net *net,
 					   struct sock *sk,
-					   const struct halfrst_fin *fin,
+					   struct halfrst_fin *fin,
 					   const struct xt_halfrst_info *info)
 {
 	/* TCP has not seen the FIN yet, unless it is a repeated one */

@@ -136,11 +136,12 @@ static bool halfrst_may_take(const struct sock *sk,
  * Keeps out what no kernel takes (RFC 9293, 3.10.7.4), and lets through what any
  * may take: a FIN that is kept out by mistake is a socket that is never reset.
  * While a process owns the socket its window may move: then each may be it.
+ * Sets @fin->early.
  *
  * Context: bottom halves off, the spinlock not held.
  * Return: false if it cannot.
  */
-bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin)
+bool halfrst_may_take_fin(struct sock *sk, struct halfrst_fin *fin)
 {
 	const struct request_sock *req;
 	bool may;
@@ -153,7 +154,12 @@ bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin)
 	}
 	/* The window's edge may be behind rcv_nxt for an instant */
 	bh_lock_sock_nested(sk);
-	may = sock_owned_by_user(sk) || halfrst_may_take(sk, fin);
+	if (sock_owned_by_user(sk)) {
+		may = true;
+	} else {
+		may = halfrst_may_take(sk, fin);
+		fin->early = after(fin->seq, tcp_sk(sk)->rcv_nxt);
+	}
 	bh_unlock_sock(sk);
 	return may;
 }

@@ -48,6 +48,7 @@ struct halfrst_path {
  * @path: what it has come through
  * @open: more bytes may follow before the FIN, in other fragments
  * @adjusted: conntrack is going to change @ack
+ * @early: something that comes before it is missing
  */
 struct halfrst_fin {
 	u32	seq;
@@ -56,6 +57,7 @@ struct halfrst_fin {
 	struct halfrst_path path;
 	bool	open;
 	bool	adjusted;
+	bool	early;
 };
 
 /**
@@ -87,7 +89,7 @@ u32 halfrst_hash_name(const void *key, u32 len, u32 seed);
 void halfrst_get_name(struct halfrst_name *name, const struct sock *sk);
 struct sock *halfrst_find_socket(struct net *net, const struct halfrst_name *n,
 				 const struct halfrst_path *path);
-bool halfrst_may_take_fin(struct sock *sk, const struct halfrst_fin *fin);
+bool halfrst_may_take_fin(struct sock *sk, struct halfrst_fin *fin);
 bool halfrst_has_taken_fin(struct sock *sk, u32 end);
 bool halfrst_may_hold_fin(struct sock *sk, u32 end);
 u32 halfrst_life(const struct sock *sk);
