@@ -78,11 +78,14 @@ struct halfrst_watch_net {
  * struct halfrst_first_looks - what this CPU is to look at for the first time
  * @lock: of @list
  * @list: watches
+ * @spare: a watch whose first look was its last, for the next FIN, or NULL: the
+ *         slab would clear it, and most are such
  * @tasklet: looks at them
  */
 struct halfrst_first_looks {
 	spinlock_t		lock;	/* of the list */
 	struct list_head	list;
+	struct halfrst_watch	*spare;
 	struct tasklet_struct	tasklet;
 };
 
@@ -312,7 +315,9 @@ static void halfrst_tasklet(HALFRST_TASKLET_ARG tasklet)
 		if (!halfrst_first_look(w))
 			continue;
 		halfrst_free_claims(&w->state.first);
-		kmem_cache_free(halfrst_watch_cache, w);
+		w = xchg(&looks->spare, w);
+		if (w)
+			kmem_cache_free(halfrst_watch_cache, w);
 	}
 	rcu_read_unlock();
 }
@@ -322,7 +327,6 @@ static void halfrst_tasklet(HALFRST_TASKLET_ARG tasklet)
  * and the first look is going to count; or what to count.
  */
 static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
-					   const struct halfrst_name *name,
 					   const struct halfrst_fin *fin,
 					   const struct xt_halfrst_info *info)
 {
@@ -346,13 +350,16 @@ static enum halfrst_stat halfrst_watch_new(struct net *net, struct sock *sk,
 			goto unlock;
 		}
 	}
-	w = kmem_cache_alloc(halfrst_watch_cache, GFP_ATOMIC | __GFP_NOWARN);
+	w = xchg(&looks->spare, NULL);
+	if (!w)
+		w = kmem_cache_alloc(halfrst_watch_cache,
+				     GFP_ATOMIC | __GFP_NOWARN);
 	if (!w) {
 		stat = HALFRST_NOMEM;
 		goto unlock;
 	}
 	w->net = net;
-	w->name = *name;
+	halfrst_get_name(&w->name, sk);
 	w->sk = sk;
 	w->path = fin->path;
 	w->state.ipv6 = sk->sk_family == AF_INET6;
@@ -389,14 +396,14 @@ void halfrst_watch(struct net *net, struct sock *sk,
 	enum halfrst_stat stat;
 	bool known = false;
 
-	halfrst_get_name(&name, sk);
 	if (halfrst_watches(net)) {
+		halfrst_get_name(&name, sk);
 		halfrst_init_claim(&claim, fin, info);
 		known = halfrst_find_and_refresh(net, &name, sk, &claim,
 						 &fin->path);
 	}
 	if (!known) {
-		stat = halfrst_watch_new(net, sk, &name, fin, info);
+		stat = halfrst_watch_new(net, sk, fin, info);
 		if (stat == HALFRST_WATCHING)
 			return;		/* @sk is the watch's */
 		halfrst_count(net, stat);
@@ -485,6 +492,8 @@ void halfrst_watch_exit(void)
 			tasklet_schedule(&looks->tasklet);
 			tasklet_kill(&looks->tasklet);
 		}
+		if (looks->spare)
+			kmem_cache_free(halfrst_watch_cache, looks->spare);
 	}
 	unregister_pernet_subsys(&halfrst_watch_net_ops);
 	rcu_barrier();		/* halfrst_free_rcu() */

@@ -27,7 +27,7 @@
 #define TICKET		250	/* a session ticket in TLS 1.3, about */
 #define GOAWAY		34	/* of HTTP/2, over TLS 1.3 */
 #define A_SECOND	1250000	/* us: and a look later */
-#define A_LOOK		250000	/* us: while that second runs */
+#define A_LOOK		(900000 / 8)	/* us: an eighth of the FIN's age */
 #define SOON		12000	/* us: the shortest wait between two looks */
 
 /* A record of this type and length; returns its size */
