@@ -44,7 +44,8 @@ static void fin_after_accept(struct host *h, int listener)
 	c.fd = host_accept(h, listener);
 	app_begins(&c);
 	peer_send(&c, "F. 1:1(0) ack 1");
-	peer_take_acks(&c, 1000);
+	while (peer_next(&c, 1000))
+		;	/* a reset, perhaps */
 }
 
 /* A kernel that leaves the child to itself for ever, as its listener is its
@@ -54,7 +55,7 @@ static bool child_is_the_kernels(struct host *h, int listener)
 {
 	unsigned long before;
 
-	rule(h, ON_FIN "--dry-run");
+	rule(h, ON_FIN);
 	before = counter("exempt");
 	fin_after_accept(h, listener);
 	rule(h, "-t mangle -F INPUT");
@@ -65,11 +66,13 @@ static void plain(void **state)
 {
 	struct host *h = *state;
 	int listener = mptcp_listener(h);
+	unsigned long before;
 
 	if (child_is_the_kernels(h, listener)) {
 		print_message("# this kernel's MPTCP keeps its children\n");
 		skip();
 	}
+	before = counter("resets");
 	for (unsigned long i = 0; i < 3; i++) {
 		struct conn c;
 
@@ -86,7 +89,7 @@ static void plain(void **state)
 		app_read_eof(&c);
 		peer_expect_within(&c, LATER, "R. 1:1(0) ack 102");
 		app_write_fails(&c, ECONNRESET);
-		expect_counter("resets", i + 1);
+		expect_counter("resets", before + i + 1);
 		rule(h, "-t mangle -F INPUT");
 	}
 }
