@@ -52,8 +52,7 @@ mirror()
 		cmp -s "$top/$file" "$src/$file" || touch "$src/.anew"
 	done
 	if [ -e "$src/.anew" ]; then
-		(cd "$src" && find "$@" \( -name '*.o' -o -name '*.so' \) \
-			-delete 2>/dev/null) || :
+		(cd "$src" && rm -rf -- "$@")
 		rm "$src/.anew"
 	fi
 	(cd "$src" && find "$@" -type f -name '*.*' "${written[@]}" 2>/dev/null |
@@ -106,6 +105,8 @@ compile()
 		rm "$src/.anew"
 		in_chroot pkg-config --variable=xtlibdir xtables >"$out/xtlibdir"
 		cp "$src"/kmod/{xt_HALFRST,nf_conntrack_halfrst}.ko "$out"
+		mnt=$out in_chroot "$triplet-strip" -g \
+			/mnt/xt_HALFRST.ko /mnt/nf_conntrack_halfrst.ko
 		cp "$src/xtables-ext/libxt_HALFRST.so" "$out"
 		echo "$want" >"$out/module.sum"
 	fi
