@@ -195,8 +195,18 @@ check 'the system on a disk' makes_disk
 if [ $checkout = 1 ]; then
 	check 'the commands of the documents' as_documented
 fi
-for chapter in ${CHAPTERS:-rules documents firewalls containers pods \
-		persistent reboot missing}; do
+# Each of the last three wants the disk as the one before it has left it
+chapters=${CHAPTERS:-rules documents firewalls containers pods missing}
+case " $chapters " in
+*' missing '*)	last='persistent reboot missing' ;;
+*' reboot '*)	last='persistent reboot' ;;
+*' persistent '*) last=persistent ;;
+*)		last='' ;;
+esac
+for chapter in $last; do
+	chapters=${chapters/$chapter/}
+done
+for chapter in $chapters $last; do
 	if [ "$chapter $checkout" = 'documents 0' ]; then
 		skip documents 'not a git checkout'
 		continue
