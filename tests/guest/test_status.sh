@@ -129,6 +129,27 @@ behind_a_chain()
 	iptables -F && iptables -X
 }
 
+# A chain that no rule names
+leads_nowhere()
+{
+	iptables -t mangle -N lost && iptables -t mangle -A lost "${rule[@]}" &&
+	page '' '-> nothing leads to the chain lost' &&
+	iptables -t mangle -A INPUT -j lost && page '' && lacks 'to the chain lost' &&
+	iptables -t mangle -F && iptables -t mangle -X
+}
+
+# says COMMAND WORDS: the page does, where COMMAND prints $answer
+says()
+{
+	mkdir -p "$tmp/bin"
+	printf '#!/bin/sh\necho %s\n' "${answer:-}" >"$tmp/bin/$1"
+	chmod +x "$tmp/bin/$1"
+	PATH=$tmp/bin:$PATH page '' "$2"
+	set -- "$1" $?
+	rm "$tmp/bin/$1"
+	return "$2"
+}
+
 other_owner()
 {
 	iptables -t mangle -A INPUT -p tcp -j HALFRST --uid-owner 4321 &&
@@ -185,9 +206,15 @@ makes_no_table()
 		[ -z \"\$(cat /proc/net/ip_tables_names 2>/dev/null)\" ]"
 }
 
-check 'no rule, no module yet' page '' 'loaded no, installed' \
-	'It is loaded with the first rule.' 'None.' 'in CLOSE_WAIT: 0'
-check 'and none because of it' test ! -e /sys/module/xt_HALFRST
+if [ -e /sys/module/xt_HALFRST ]; then
+	skip 'no module yet' 'it is built in'
+else
+	check 'no rule, no module yet' page '' 'loaded no, installed' \
+		'It is loaded with the first rule.' 'None.' 'in CLOSE_WAIT: 0'
+	check 'and none because of it' test ! -e /sys/module/xt_HALFRST
+	check 'there is no module' says modinfo \
+		'There is no module xt_HALFRST for this kernel'
+fi
 check 'makes no table' makes_no_table
 check 'before the rule, which nothing has met' before_the_rule
 check 'one page has each cause' causes
@@ -199,6 +226,10 @@ for c in iptables-nft iptables-legacy; do
 	check "$c: behind an ACCEPT" behind_an_accept $c
 done
 check 'behind a chain that accepts' behind_a_chain
+check 'in a chain that nothing leads to' leads_nowhere
+answer=0.1 check 'another version is installed' says modinfo \
+	'"systemctl restart halfrst" takes the installed one.'
+check 'iptables has no extension' says iptables 'has no extension HALFRST'
 check 'another owner' other_owner
 check 'a dry run' dry_run
 check 'max_watches' full

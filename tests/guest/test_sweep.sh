@@ -119,10 +119,11 @@ def crowd(fam, addr):
         add("writes", s)
         s, c = connection(fam, addr)
         c.send(b"late")
-        add("late", s)
+        add("late", s, b"late")
         keep.append(c)
         late.append(c)
-        for kind, unread in ("pooled", 0), ("alert", 24), ("answer", 5000):
+        for kind, unread in ("pooled", 0), ("alert", 24), ("words", 4096), \
+                ("answer", 4097):
             s, c = connection(fam, addr, SERVER)
             s.send(b"s" * unread)
             half_close(s)
@@ -226,7 +227,8 @@ reset()
 
 	want=$(for kind in alert/20 answer/20 bound/100 idle/100 ktls/5 \
 		large/100 late/20 md5/5 open/100 other-port/100 other-uid/100 \
-		pooled/20 read/100 reads/20 request/100 unsent/100 writes/20; do
+		pooled/20 read/100 reads/20 request/100 unsent/100 words/20 \
+		writes/20; do
 		state=close-wait
 		case ${kind%/*} in
 		open)	state=established ;;
@@ -268,6 +270,19 @@ two_looks()
 		"$tmp/out" && grep '500 of 500 were reset' "$tmp/out"
 }
 
+# Behind the first report each of those that read has read since it asks, before
+# the second one
+asks_long()
+{
+	mkfifo "$tmp/later"
+	"$dir/sweep" --dport 8080 --uid-owner 1000 --grace 1m --now \
+		<"$tmp/later" >"$tmp/out" 2>&1 &
+	exec 6>"$tmp/later"
+	until_true grep -q 'Reset these 40' "$tmp/out" && report && report &&
+	echo y >&6 && wait $! && cat "$tmp/out" &&
+	grep '20 of 40 were reset; the others had moved' "$tmp/out"
+}
+
 # The kernel's own answer, to ss, is silence
 deaf()
 {
@@ -307,8 +322,9 @@ check 'with signed segments' stay 5 'MPTCP or signed'
 
 echo y >"$tmp/answer"
 check 'a client, no grace, the answer is yes' \
-	says 0 '40 of python3, uid 1000, port 8443 of the peer' --sport 8443
-check 'those with 4 KiB unread at most' reset "$swept" pooled alert
+	says 0 '60 of python3, uid 1000, port 8443 of the peer' --sport 8443
+swept+=" pooled alert words"
+check 'those with 4 KiB unread at most' reset "$swept"
 check 'the other has more' stay 20 'more than 4 KiB'
 
 check 'one look: not for so long' \
@@ -321,9 +337,12 @@ if [ ! -e "/boot/config-$(uname -r)" ] && [ ! -e /proc/config.gz ]; then
 	rm "/boot/config-$(uname -r)"
 fi
 check 'the kernel says nothing: no' deaf
-check 'none has been reset, again' reset "$swept" pooled alert
+check 'none has been reset, again' reset "$swept"
+check 'while it asks, some are read' asks_long
+swept+=" late"
+check 'these stay' reset "$swept"
 check 'one look' says 0 '100 of 100 were reset' --dport 8081,8082 \
 	--uid-owner 999-1000 --grace 1m --now
-check 'those of the other port' reset "$swept" pooled alert other-port
+check 'those of the other port' reset "$swept" other-port
 echo "1..$n"
 [ "$failed" -eq 0 ]
