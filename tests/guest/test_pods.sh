@@ -5,10 +5,10 @@
 # The command pods, with many network namespaces that are named as those of
 # containers, some of which come and go meanwhile; with iptables-nft and
 # iptables-legacy; and the metrics of all of them. Real engines are in
-# ../host/pods.sh. Runs as root in a guest of the lab; prints TAP.
+# ../host/service/pods.sh. Runs as root in a guest of the lab; prints TAP.
 set -eu
 
-many=15 coming=12
+many=12 coming=9
 [ -z "${HALFRST_LONG:-}" ] || many=500 coming=60
 tmp=$(mktemp -d /tmp/pods.XXXXXX)
 . ../lib/tap.sh
@@ -146,6 +146,16 @@ comes()
 	[ $(($(date +%s) - start)) -le 10 ]
 }
 
+# Half a minute without a namespace that comes or goes: hardly a process is made
+sleeps()
+{
+	local before
+
+	before=$(awk '/^processes/ { print $2 }' /proc/stat)
+	sleep 30
+	[ $(($(awk '/^processes/ { print $2 }' /proc/stat) - before)) -lt 60 ]
+}
+
 # Those that come while others are being loaded, and go
 come_and_go()
 {
@@ -158,6 +168,16 @@ come_and_go()
 		fi || return
 	done
 	until_true all_loaded
+}
+
+# gone PATTERN: the namespaces that are called so, which would be loaded each time
+gone()
+{
+	local ns
+
+	for ns in $(ip netns list | awk -v name="$1" '$1 ~ name { print $1 }'); do
+		ip netns del "$ns" || return
+	done
 }
 
 says_nothing()
@@ -261,7 +281,9 @@ check 'a mistake: nothing changes' refused
 watch=$!
 check 'one comes' comes cni-new-1
 check 'and another' comes cni-new-2
+check 'it sleeps meanwhile' sleeps
 check "$coming come, and some go" come_and_go
+check 'all of these go' gone '^cni-(go|new)-'
 check 'without a word' says_nothing
 check 'some are left out' left_out
 check 'the rules are changed' changed
@@ -269,9 +291,7 @@ check 'a pod of Kubernetes, by its name' kubernetes
 check 'pods.nft' nft_rules
 check 'stopped: out of all' stopped
 
-for ns in $(ip netns list | awk '/^cni-([0-9][0-9]+|go-.*|new.*)$/ { print $1 }'); do
-	ip netns del "$ns"
-done
+gone '^cni-([0-9][0-9]+|new)$'
 if iptables-legacy -S >/dev/null 2>&1; then
 	for c in iptables ip6tables; do
 		for what in '' -restore -save; do
