@@ -16,7 +16,9 @@ say()
 quietly()
 {
 	if ! "$@" >"$here/make.log" 2>&1 </dev/null; then
-		tail -n 40 "$here/make.log" >&2
+		# with -j the reason is far above the end
+		grep -m 20 -E 'error: |undefined reference|\*\*\* ' \
+			"$here/make.log" >&2 || tail -n 40 "$here/make.log" >&2
 		say "$name could not be built, see $here/make.log"
 		exit 1
 	fi
