@@ -107,7 +107,7 @@ from_tree()
 	tools
 	read -r -a packages <<< "$(compilers | tr '\n' ' ')"
 	"$top/scripts/lab" install gcc make flex bison bc libelf-dev libssl-dev \
-		cpio kmod perl python3 "${packages[@]}" >&2
+		libdw-dev cpio kmod perl python3 "${packages[@]}" >&2
 	mkdir -p "$here/out"
 	exec 9>"$here/lock"
 	flock 9
