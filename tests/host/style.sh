@@ -105,6 +105,32 @@ one_version()
 	! grep -rlE 'MODULE_VERSION\([^X]' kmod
 }
 
+# fits RELEASE: 1 or 0 by kmod/Kbuild, which make asks, and by dkms.conf
+fits()
+{
+	local version=${1%%.*} level=${1#*.} make=1 dkms=1
+
+	make -s -f kmod/Kbuild srctree=/nonexistent "VERSION=$version" \
+		"PATCHLEVEL=${level%%.*}" --eval 'all: ;' >/dev/null 2>&1 || make=0
+	kernelver=$1 bash -uc '. ./dkms.conf
+		[[ $kernel =~ $BUILD_EXCLUSIVE_KERNEL && $AUTOINSTALL ]]' || dkms=0
+	echo "$make$dkms"
+}
+
+# scripts/graft's are in graft.sh
+one_range()
+{
+	local release
+
+	for release in 2.6.32 3.10.0-1160.el7 4.4.0 4.9.337 4.13.16; do
+		[ "$(fits $release)" = 00 ] || echo "$release"
+	done
+	for release in 4.14.180-perf+ 4.18.0-240.el8.x86_64 4.19.1 4.20.17 \
+		5.4.0-150-generic 5.10.168 6.18.32 7.3.4+deb13-cloud-amd64 10.0.1; do
+		[ "$(fits $release)" = 11 ] || echo "$release"
+	done
+}
+
 # No kernel, no libxtables: what to install, in five distributions' words
 missing()
 {
@@ -185,6 +211,7 @@ else
 fi
 check 'no kernel version outside of halfrst_compat.h' silent versions
 check 'one version: module, extension, packages' silent one_version
+check 'from Linux 4.14 on: make and DKMS' silent one_range
 check 'make says what is missing' silent missing
 why=
 if [ "$(uname -m)" != x86_64 ] || [ ! -e "$chroot/kernel/release" ]; then
