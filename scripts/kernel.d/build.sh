@@ -51,6 +51,7 @@ configure()
 		echo 'CONFIG_KERNEL_GZIP=y'
 		echo 'CONFIG_LOCALVERSION="-'"$name"'"'
 		echo 'CONFIG_SYSTEM_TRUSTED_KEYS=""'
+		[ -z "${options[*]:-}" ] || printf '%s\n' "${options[@]}"
 	} >"$here/config"
 	cp "$here/config" "$tree/.config"
 	quietly make -C "$tree" "${make[@]}" olddefconfig
@@ -68,7 +69,10 @@ compile_kernel()
 
 	say "$name: building $1 on $(nproc) CPUs"
 	quietly nice make -C "$tree" "${make[@]}" -j"$(nproc)" \
-		"${image##*/}" modules
+		"${image##*/}" $modules
+	# before 5.7 or so made with the modules
+	[ -f "$tree/modules.builtin" ] ||
+		quietly make -C "$tree" "${make[@]}" modules.builtin
 	make -s -C "$tree" "${make[@]}" kernelrelease >"$here/release"
 	mkdir -p "$here/modules"
 	# the last one is not before 5.2

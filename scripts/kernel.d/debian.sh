@@ -15,7 +15,7 @@ pick()
 	name=$1
 	version=6.1
 	make=()		# what make is told for another compiler or architecture
-	image=arch/x86/boot/bzImage
+	image=arch/x86/boot/bzImage modules=modules
 	graft=0 compiler=()
 	# The oldest with CFI as kernels have it since 6.1
 	clang=16 cfi=''

@@ -74,7 +74,7 @@ left_out()
 # from_tree DIR OPTION...: those of kernel --tree
 from_tree()
 {
-	local from=${1:-} kind=builtin arch=x86_64 given=() packages
+	local from=${1:-} kind=builtin arch=x86_64 given=() packages options=()
 
 	[ $# -gt 0 ] || usage "--tree wants a folder"
 	shift
@@ -85,6 +85,7 @@ from_tree()
 		--arm64) arch=arm64 ;;
 		--name)	[ $# -gt 1 ] || usage "--name wants a name"
 			name=$2; shift ;;
+		CONFIG_*=*) options+=("$1") ;;
 		[A-Za-z_]*=*) given+=("$1") ;;
 		*)	usage "--tree: no option $1" ;;
 		esac
@@ -100,7 +101,9 @@ from_tree()
 	x86_64)	parts='boot x86 net' image=arch/x86/boot/bzImage ;;
 	arm64)	parts='boot arm64 net' image=arch/arm64/boot/Image ;;
 	esac
-	parts+=" $kind" tools=tree
+	parts+=" $kind" tools=tree modules=modules
+	# vendors have modules that no option leaves out
+	[ "$kind" = module ] || modules=''
 	here=$top/build/kernel/$name
 	tree=$here/tree
 	src=$here/source
