@@ -160,7 +160,7 @@ guest()
 {
 	local rc=0
 
-	scripts/lab run "$row" --no-build --limit 3600 --mem 2048 --smp 2 \
+	scripts/lab run "$row" --no-build --limit 7200 --mem 2048 --smp 2 \
 		--with "$tmp/with" --kernel "$kernel" --qemu "\
 -drive file=$disk,format=raw,if=none,id=root,cache=unsafe${2:+,$2} \
 -device virtio-blk-pci,drive=root,serial=root,romfile=" -- \

@@ -13,11 +13,11 @@ if [ $$ = 1 ]; then
 	first_process
 	mount -t ext4 "$(disk root)" /system
 	mount -t tmpfs -o mode=755 run /run
-	cp -R /halfrst /run
+	cp -R /halfrst /run/halfrst-test	# /run/halfrst is the command pods'
 	mkdir -p /run/systemd/system/multi-user.target.wants
 	cat >/run/systemd/system/halfrst-test.service <<-'UNIT'
 	[Service]
-	ExecStart=/run/halfrst/tests/host/service/boot.sh job
+	ExecStart=/run/halfrst-test/tests/host/service/boot.sh job
 	UNIT
 	ln -s ../halfrst-test.service /run/systemd/system/multi-user.target.wants
 	for dir in proc sys dev run; do
