@@ -65,8 +65,9 @@ sources()
 }
 
 # Left out: what a distribution's builder adds (signature, packager, stripping,
-# compressing), what only old rpms want (group, buildroot), there is no home page,
-# systemd's macros are empty on Debian, and C sources are what DKMS wants.
+# compressing, without which no manual page is found), what only old rpms want
+# (group, buildroot), there is no home page, systemd's macros are empty on Debian,
+# and C sources are what DKMS wants.
 lint()
 {
 	in_root sh -c 'rpmlint /root/rpmbuild/RPMS/*/*.rpm /root/rpmbuild/SRPMS/*' \
@@ -75,6 +76,7 @@ lint()
 	grep -q '^ *3 packages' "$tmp/lint" &&
 	! grep -E ': [EW]: ' "$tmp/lint" | grep -v -e no-signature \
 		-e no-packager-tag -e unstripped -e manpage-not-compressed \
+		-e no-manual-page-for-binary \
 		-e no-group-tag -e no-buildroot-tag -e no-url-tag -e invalid-url \
 		-e empty-% -e devel-file-in-non-devel -e no-documentation \
 		-e 'invalid-license GPL-2.0-only'
