@@ -228,39 +228,10 @@ static inline struct sock *halfrst_lookup6(struct net *net,
 }
 #endif
 
-/**
- * halfrst_stop_timer - stop a timer and wait until its function is over
- * @timer: one that nobody starts again, or only its own function
- *
- * timer_delete_sync(), which was del_timer_sync().
- *
- * Context: process context.
- */
-static inline void halfrst_stop_timer(struct timer_list *timer)
-{
 #ifdef HALFRST_NO_TIMER_DELETE
-	del_timer_sync(timer);
-#else
-	timer_delete_sync(timer);
+#define timer_delete(timer)		del_timer(timer)
+#define timer_delete_sync(timer)	del_timer_sync(timer)
 #endif
-}
-
-/**
- * halfrst_disarm_timer - a timer is not to come again
- * @timer: one that nobody starts any more; its function may be running
- *
- * timer_delete(), which was del_timer().
- *
- * Context: any.
- */
-static inline void halfrst_disarm_timer(struct timer_list *timer)
-{
-#ifdef HALFRST_NO_TIMER_DELETE
-	del_timer(timer);
-#else
-	timer_delete(timer);
-#endif
-}
 
 /**
  * halfrst_is_readable - has a layer above TCP bytes for the application?

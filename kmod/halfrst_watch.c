@@ -5,7 +5,6 @@
  * A watch is one connection whose peer has sent a FIN.  Its first look is a
  * tasklet's, behind the softirq that brings the FIN to TCP; normally it is the
  * last.  If not, it goes to the namespace's table, and a timer looks again.
- *
  * A tasklet and a list for each CPU, as TCP's small queues have them: it runs
  * behind NET_RX, on the CPU whose cache has the connection.
  *
@@ -169,7 +168,7 @@ static void halfrst_timer(HALFRST_TIMER_ARG timer)
 			       halfrst_watch_params);
 	w->state.dead = true;
 	/* A FIN may have started it again while this function waited for the lock */
-	halfrst_disarm_timer(&w->timer);
+	timer_delete(&w->timer);
 	halfrst_free_claims(&w->state.first);
 	call_rcu(&w->rcu, halfrst_free_rcu);
 unlock:
@@ -421,7 +420,7 @@ static void halfrst_watch_abandon(void *ptr, void *arg)
 {
 	struct halfrst_watch *w = ptr;
 
-	halfrst_stop_timer(&w->timer);
+	timer_delete_sync(&w->timer);
 	halfrst_trace(w, HALFRST_REASON_UNLOAD);
 	halfrst_free_claims(&w->state.first);
 	kmem_cache_free(halfrst_watch_cache, w);
