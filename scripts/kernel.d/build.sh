@@ -5,7 +5,7 @@
 #
 # A caller sets: name, here (build/kernel/NAME), tree (what is built, O=), src
 # (the source), parts (fragments of kernel.d), make (what make is told), image;
-# perhaps tools (a fragment that nobody asks for afterwards).
+# perhaps tools (a fragment that nobody asks for afterwards), without (a pattern).
 # shellcheck disable=SC2154 # the caller has these
 
 say()
@@ -30,7 +30,8 @@ wanted()
 	local part
 
 	for part in $parts; do
-		grep -v '^#' "$top/scripts/kernel.d/$part.config"
+		grep -vE "^#${without:+|$without}" \
+			"$top/scripts/kernel.d/$part.config"
 	done
 }
 

@@ -26,6 +26,7 @@ pick()
 	kasan)	parts+=' locks kasan' ;;
 	kcsan)	parts+=' kcsan' ;;
 	rt-lockdep) parts+=' locks rt' version=6.12 ;;
+	no-xtables-6.12) version=6.12 without='_XT|_IP6?_NF_|NFT_COMPAT' ;;
 	builtin-6.1|builtin-6.1-*|builtin-6.12|builtin-6.12-*|\
 	module-6.1|module-6.1-*|module-6.12|module-6.12-*)
 		pick_grafted
@@ -167,7 +168,7 @@ build_module()
 	say "$name: building the module for $(cat "$here/release")"
 	quietly make -C "$tree" M="$here/src" W=1 modules
 	no_warnings 'warning:'
-	cp "$here"/src/{xt_HALFRST,nf_conntrack_halfrst}.ko "$here/out"
+	cp "$here"/src/*.ko "$here/out"
 }
 
 # All that the kernel itself is made from
@@ -213,7 +214,9 @@ from_debian()
 		return
 	fi
 	sum=$(cd "$top/kmod" && find . -name '*.[ch]' ! -name '*.mod.c' -print0 |
-		sort -z | xargs -0 sha256sum Kbuild Kconfig; echo "$recipe")
+		sort -z | xargs -0 sha256sum Kbuild Kconfig
+		[ "$graft" = 0 ] || cat "$top"/scripts/graft.d/*.sh
+		echo "$recipe")
 	if [ ! -f "$here/vmlinuz" ] ||
 	   [ "$sum" != "$(cat "$here/module.sum" 2>/dev/null)" ]; then
 		rm -f "$here/module.sum"
