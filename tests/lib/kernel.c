@@ -16,8 +16,6 @@
 #include "kernel.h"
 #include "snmp.h"
 
-#define MODULE		"/sys/module/xt_HALFRST"
-
 long number_in(const char *path)
 {
 	FILE *f = fopen(path, "re");
@@ -48,14 +46,27 @@ bool preempt_rt_before(unsigned int major, unsigned int minor)
 	       (is_major < major || (is_major == major && is_minor < minor));
 }
 
+/* A kernel without xtables has the core in the helpers' module */
+const char *core_file(const char *name)
+{
+	static char path[64];
+	const char *module = "xt_HALFRST";
+
+	if (access("/sys/module/xt_HALFRST", F_OK))
+		module = "nf_conntrack_halfrst";
+	snprintf(path, sizeof(path), "/sys/module/%s/%s", module, name);
+	return path;
+}
+
 bool built_in(void)
 {
-	return !access(MODULE, F_OK) && access(MODULE "/refcnt", F_OK);
+	return !access(core_file(""), F_OK) &&
+	       access(core_file("refcnt"), F_OK);
 }
 
 bool referred_to(long n)
 {
-	return built_in() || number_in(MODULE "/refcnt") == n;
+	return built_in() || number_in(core_file("refcnt")) == n;
 }
 
 static long slab_number(const char *cache, const char *name)

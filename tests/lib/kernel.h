@@ -36,6 +36,9 @@ bool preempt_rt(void);
 /* Does it, and is it older than Linux @major.@minor? */
 bool preempt_rt_before(unsigned int major, unsigned int minor);
 
+/* A file below /sys/module, of the module that has the core */
+const char *core_file(const char *name);
+
 /* Is HALFRST part of the kernel, so that it never goes? */
 bool built_in(void);
 

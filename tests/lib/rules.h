@@ -5,13 +5,14 @@
 
 #include <stdbool.h>
 #include "host.h"
+#include "kernel.h"
 
 /* The usual rule; a literal, so that options can be appended to it */
 #define ON_FIN \
 	"-t mangle -A INPUT -p tcp --tcp-flags FIN FIN -j HALFRST "
 
-/* The module's parameter, a file for set(), and its default */
-#define MAX_WATCHES	"/sys/module/xt_HALFRST/parameters/max_watches"
+/* The core's parameter, a file for set(), and its default */
+#define MAX_WATCHES	core_file("parameters/max_watches")
 #define MAX_WATCHES_DEFAULT	"1048576"
 
 /* Hand arguments to the front end of the host's kind; must succeed.

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# once: has a kernel of its own
+# slow: builds a kernel
+#
+# A kernel without xtables, as RHEL 10 and OpenWrt have it: one module, with the
+# core inside, and all that nft is tested by. Runs on the host, boots guests;
+# prints TAP.
+set -eu
+
+cd "$(dirname "$0")/../.."
+row=${ROW:-bookworm}
+which=no-xtables-6.12
+fresh=()
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+. tests/lib/tap.sh
+
+[ "$row" = bookworm ] || skip_all "the kernel is x86-64's, with bookworm's user space"
+[ "$(uname -m)" = x86_64 ] || skip_all "the kernel is built for x86-64 here"
+if [ -n "${ROW:-}" ]; then
+	fresh=(--no-build)
+else
+	scripts/lab build "$row"
+fi
+
+kernel()
+{
+	here=$(scripts/kernel "$which") &&
+	! grep -E '^CONFIG_(NETFILTER_XTABLES|NFT_COMPAT)=' "$here/tree/.config"
+}
+
+# It wants nothing of xtables, nor of another module of ours
+one_module()
+{
+	local ko
+
+	ko=$(cd "$here/out" && ls -- *.ko) && [ "$ko" = nf_conntrack_halfrst.ko ] &&
+	nm -u "$here/out/$ko" >"$tmp/wanted" &&
+	grep -q nf_conntrack_helpers_register "$tmp/wanted" &&
+	! grep -E ' (xt_|halfrst_)' "$tmp/wanted"
+}
+
+# guest TEST [ENV...]
+guest()
+{
+	local rc=0
+
+	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
+		--kernel "$here" -- env "${@:2}" "./test_$1" \
+		>"$tmp/guest" 2>&1 || rc=$?
+	counted $rc "$tmp/guest" "$1: "
+}
+
+scripts/lab install binutils
+if need 'a kernel without xtables' kernel; then
+	check 'its module is one, and complete' one_module
+	guest nft
+	guest nft_rulesets.sh
+	for test in one_packet no_byte_lost counters netns; do
+		guest $test HALFRST_BY=helper
+	done
+fi
+echo "1..$n"
+[ $failed -eq 0 ]
