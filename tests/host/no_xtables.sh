@@ -4,8 +4,8 @@
 # slow: builds a kernel
 #
 # A kernel without xtables, as RHEL 10 and OpenWrt have it: one module, with the
-# core inside, and all that nft is tested by. Runs on the host, boots guests;
-# prints TAP.
+# core inside, all that nft is tested by, and the service. Runs on the host, boots
+# guests; prints TAP.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -41,13 +41,13 @@ one_module()
 	! grep -E ' (xt_|halfrst_)' "$tmp/wanted"
 }
 
-# guest TEST [ENV...]
+# guest FILE [ENV...]
 guest()
 {
 	local rc=0
 
 	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
-		--kernel "$here" -- env "${@:2}" "./test_$1" \
+		--kernel "$here" -- env "${@:2}" "./$1" \
 		>"$tmp/guest" 2>&1 || rc=$?
 	counted $rc "$tmp/guest" "$1: "
 }
@@ -55,10 +55,11 @@ guest()
 scripts/lab install binutils
 if need 'a kernel without xtables' kernel; then
 	check 'its module is one, and complete' one_module
-	guest nft
-	guest nft_rulesets.sh
+	guest test_nft
+	guest test_nft_rulesets.sh
+	guest ../host/no_xtables.guest.sh
 	for test in one_packet no_byte_lost counters netns; do
-		guest $test HALFRST_BY=helper
+		guest test_$test HALFRST_BY=helper
 	done
 fi
 echo "1..$n"
