@@ -17,6 +17,7 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,7 +173,7 @@ static void send_flood(const struct flood *f, int fd,
 /* Looks how long the list is, whenever it gets the CPU */
 struct observer {
 	pthread_t thread;
-	volatile bool stop;
+	atomic_bool stop;
 	long longest;
 };
 

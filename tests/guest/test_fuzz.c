@@ -148,7 +148,9 @@ static void round_of(struct host *h, FILE *pipe)
 			trace_read(pipe);
 		}
 	}
-	if (!wait_until(!(left = quiet_half_closed(c, CONNECTIONS)), 70000)) {
+	wait_until(!quiet_half_closed(c, CONNECTIONS), 70000);
+	left = quiet_half_closed(c, CONNECTIONS);
+	if (left) {
 		trace_read(pipe);
 		printf("%s", trace[left->app_port].story);
 		run("sed 's/^/# /' /proc/net/xt_halfrst");

@@ -169,7 +169,10 @@ static struct blob legacy_blob(struct xt_counters *counters)
 	struct blob b = { .head = { .name = "filter" } };
 	const size_t start = offsetof(struct blob, out_of_order);
 
-	b.out_of_order = b.input = b.forward = b.output = policy();
+	b.out_of_order = policy();
+	b.input = policy();
+	b.forward = policy();
+	b.output = policy();
 	b.head.valid_hooks = 1 << NF_INET_LOCAL_IN | 1 << NF_INET_FORWARD |
 			     1 << NF_INET_LOCAL_OUT;
 	b.head.num_entries = 6;

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static void on_cpu(int cpu)
 }
 
 struct reader {
-	volatile bool stop;
+	atomic_bool stop;
 	unsigned long reads, largest;
 	char worst[32];
 };
@@ -69,8 +70,8 @@ static void *reads(void *arg)
 
 /* Sends the first FIN of each connection, on CPU 0 */
 struct beginner {
-	struct conn *volatile c;
-	volatile bool stop;
+	struct conn *_Atomic c;
+	atomic_bool stop;
 };
 
 static void *begins(void *arg)

@@ -358,6 +358,7 @@ static void fin_behind_a_full_queue(void **state)
 	.name = #function " " text, .test_func = function,		\
 	.initial_state = (void *)(uintptr_t)(kind),			\
 }
+
 #define BOTH(function) ON(function, IPV4, "ipv4"), ON(function, IPV6, "ipv6")
 
 int main(void)

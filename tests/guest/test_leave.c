@@ -112,7 +112,7 @@ static void __attribute__((noreturn)) traffic(enum kind kind, uint32_t dice)
 	if (bind(lfd, (struct sockaddr *)&a, len) || listen(lfd, SLOTS))
 		_exit(1);
 	for (int i = 0; i < SLOTS; i++)
-		slot[i].client = slot[i].server = -1;
+		slot[i] = (struct slot){ .client = -1, .server = -1 };
 	for (;;) {
 		chance(&dice);
 		act(&slot[dice % SLOTS], lfd, &a, len, dice / SLOTS);
@@ -164,8 +164,9 @@ static void nothing_left(struct held before)
 {
 	struct held now;
 
-	if (wait_until(same(now = held(), before), 20000))
+	if (wait_until(same(held(), before), 20000))
 		return;
+	now = held();
 	peer_fail(NULL, "left behind: %ld TCP, %ld TCPv6, %ld namespaces",
 		  now.tcp - before.tcp, now.tcp6 - before.tcp6,
 		  now.namespaces - before.namespaces);

@@ -479,7 +479,8 @@ static void connect_pods(struct conn *c, struct conn *s, struct host *h,
 	enter(h, from);
 	memset(c, 0, sizeof(*c));
 	memset(s, 0, sizeof(*s));
-	c->peer = s->peer = &h->peer;
+	c->peer = &h->peer;
+	s->peer = &h->peer;
 	c->fd = host_socket(h);
 	len = host_address(h->kind, &a, ipv4, ipv6, 80);
 	connect(c->fd, (struct sockaddr *)&a, len);

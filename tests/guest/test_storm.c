@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -77,7 +78,7 @@ static long table_bytes(long n)
 /* The longest that somebody who wants the CPU every millisecond waits */
 struct waiter {
 	pthread_t thread;
-	volatile bool stop;
+	atomic_bool stop;
 	int64_t longest;
 };
 

@@ -25,8 +25,7 @@ static int skip(const char *line)
 	unsigned int number;
 	int end = 0;
 
-	sscanf(line, "not ok %u # SKIP %n", &number, &end);
-	if (!end)
+	if (sscanf(line, "not ok %u # SKIP %n", &number, &end) != 1 || !end)
 		return 0;
 	printf("ok %u - %s # SKIP\n", number, line + end);
 	return 1;

@@ -48,6 +48,7 @@ void host_enter(const struct host *h);
 	.teardown_func = host_teardown,				\
 	.initial_state = (void *)(uintptr_t)(kind_),		\
 }
+
 #define ON_IPV4(function)	HOST_TEST(function, IPV4, "ipv4")
 #define ON_IPV6(function)	HOST_TEST(function, IPV6, "ipv6")
 #define ON_MAPPED(function)	HOST_TEST(function, MAPPED, "mapped")
