@@ -112,24 +112,24 @@ for_this_kernel()
 # A header that has changed is asked anew
 asks_again()
 {
-	local header=$tmp/tree/include/linux/timer.h
+	local header=$tmp/tree/include/linux/timer.h fills
 
-	[ "$(called)" = 1 ] && cp -p "$header" "$tmp/header" &&
-	if grep -q timer_delete_sync "$header"; then
+	fills=$(fills) && cp -p "$header" "$tmp/header" &&
+	if [ "$fills" = 0 ]; then
 		sed -i 's/timer_delete_sync/del_timer_sync/' "$header"
 	else
 		echo 'int timer_delete_sync(struct timer_list *timer);' >>"$header"
-	fi && called >"$tmp/before" && contents "$tmp/tree/$module" >"$tmp/one" &&
-	quiet "$tmp/tree" && [ "$(called)" = 1 ] &&
-	! contents "$tmp/tree/$module" | diff "$tmp/one" - &&
-	cp -p "$tmp/header" "$header" && quiet "$tmp/tree"
+	fi &&
+	quiet "$tmp/tree" && [ "$(fills)" = $((1 - fills)) ] &&
+	cp -p "$tmp/header" "$header" && quiet "$tmp/tree" &&
+	[ "$(fills)" = "$fills" ]
 }
 
-# By how many names a timer is stopped
-called()
+# Is a name that the header lacks given here?
+fills()
 {
-	grep -cE '	(timer_delete|del_timer)_sync\(' \
-		"$tmp/tree/$module/halfrst_compat.h"
+	grep -c '^#define timer_delete_sync' \
+		"$tmp/tree/$module/halfrst_compat.h" || :
 }
 
 # Contents, modes and times, so that make has nothing to do
