@@ -17,7 +17,7 @@ reload_loads()
 	write && systemctl reload halfrst && in_place &&
 	[ "$(dmesg | grep -c 'xt_HALFRST: version')" = 1 ] &&
 	dmesg | grep "xt_HALFRST: version $(cat $module/version)$" &&
-	status 'Loaded: rules.v4 1, rules.v6 1, rules.nft 0 lines; module 1'
+	status "Loaded: rules.v4 1, rules.v6 1, rules.nft 0 lines; module $(cat $module/version)."
 }
 
 twice()
