@@ -56,7 +56,7 @@ says_no_module()
 	echo '-A HALFRST-INPUT -j HALFRST' >/etc/halfrst/rules.v4 &&
 	! rules start >"$tmp/said" 2>&1 && cat "$tmp/said" &&
 	grep 'There is no module xt_HALFRST' "$tmp/said" &&
-	rm /etc/halfrst/rules.v4 &&
+	rm /etc/halfrst/rules.v4 && rules stop &&
 	ko=$(modinfo -n nf_conntrack_halfrst) && mv "$ko" "$tmp/ko" &&
 	! rules start >"$tmp/said" 2>&1 && cat "$tmp/said" &&
 	mv "$tmp/ko" "$ko" &&
