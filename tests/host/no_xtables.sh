@@ -47,7 +47,7 @@ guest()
 	local rc=0
 
 	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
-		--kernel "$here" -- env "${@:2}" "./$1" \
+		--kernel "$here" -- env CMOCKA_MESSAGE_OUTPUT=TAP "${@:2}" "./$1" \
 		>"$tmp/guest" 2>&1 || rc=$?
 	counted $rc "$tmp/guest" "$1: "
 }
