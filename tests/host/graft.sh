@@ -116,9 +116,9 @@ asks_again()
 
 	fills=$(fills) && cp -p "$header" "$tmp/header" &&
 	if [ "$fills" = 0 ]; then
-		sed -i 's/timer_delete_sync/del_timer_sync/' "$header"
+		sed -i 's/int timer_delete(/int del_timer(/' "$header"
 	else
-		echo 'int timer_delete_sync(struct timer_list *timer);' >>"$header"
+		echo 'int timer_delete(struct timer_list *timer);' >>"$header"
 	fi &&
 	quiet "$tmp/tree" && [ "$(fills)" = $((1 - fills)) ] &&
 	cp -p "$tmp/header" "$header" && quiet "$tmp/tree" &&
