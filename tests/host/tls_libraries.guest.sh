@@ -29,6 +29,8 @@ import threading
 import time
 
 library, version, word, tmp, *cipher = sys.argv[1:]
+# CCM8 counts as weak in OpenSSL 3.5
+cipher = [f"{suite}:@SECLEVEL=0" for suite in cipher]
 
 
 def serve(listener):
