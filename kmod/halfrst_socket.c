@@ -164,7 +164,9 @@ bool halfrst_may_take_fin(struct sock *sk, struct halfrst_fin *fin)
 	return may;
 }
 
-/* Is a FIN among what has come too early?  TCP keeps that sorted. */
+/* Is a FIN among what has come too early?  TCP keeps that sorted, without any that
+ * another covers: by where they end as well, though two may overlap.
+ */
 static bool halfrst_holds_fin(const struct sock *sk, u32 end)
 {
 	struct rb_node *node = tcp_sk(sk)->out_of_order_queue.rb_node;
@@ -172,12 +174,12 @@ static bool halfrst_holds_fin(const struct sock *sk, u32 end)
 
 	while (node) {
 		cb = TCP_SKB_CB(rb_entry(node, struct sk_buff, rbnode));
-		if (!after(end, cb->seq))
+		if (before(end, cb->end_seq))
 			node = node->rb_left;
 		else if (after(end, cb->end_seq))
 			node = node->rb_right;
 		else
-			return end == cb->end_seq && cb->tcp_flags & TCPHDR_FIN;
+			return cb->tcp_flags & TCPHDR_FIN;
 	}
 	return false;
 }
