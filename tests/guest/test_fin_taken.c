@@ -23,7 +23,8 @@
 #define SHRINK	"/proc/sys/net/ipv4/tcp_shrink_window"
 
 static uint32_t seed;
-static unsigned long fins_total, lives_total, taken_total, full_total;
+static unsigned long fins_total, lives_total, taken_total, full_total,
+		     crowded_total;
 
 static uint32_t received(const struct conn *c)
 {
@@ -211,6 +212,7 @@ static void live(struct host *h, struct pagefault *fault)
 	struct life l = { .fault = fault };
 	int fd = host_socket(h), n, tries = 100;
 	uint32_t hole = 0;
+	unsigned long full;
 
 	n = PICK(0, 2000, 2000, 5000, 5000, 5000, 20000);
 	if (n)
@@ -218,6 +220,7 @@ static void live(struct host *h, struct pagefault *fault)
 	client_with(&l.c, h, PICK(0, TIMESTAMPS, WINDOW_SCALE,
 				  TIMESTAMPS | WINDOW_SCALE), fd);
 	l.edge = l.c.app_edge;
+	full = counter("full");
 	look(&l);
 	for (int i = 0; i < 30 && open_still(&l); i++)
 		step(&l);
@@ -238,6 +241,9 @@ static void live(struct host *h, struct pagefault *fault)
 	/* or TCP has no window left for it: what it holds takes all the memory */
 	if (open_still(&l)) {
 		full_total++;
+	} else if (counter("full") > full) {
+		/* or a watch no room: TCP held four others when it came */
+		crowded_total++;
 	} else if (!wait_until(app_state(&l.c) == TCP_CLOSE, 10000)) {
 		take_all(&l.c);
 		peer_fail(&l.c, "connection %lu: TCP is in state %d, and no reset",
@@ -271,7 +277,9 @@ static void against_tcp(void **state)
 	printf("# %lu FINs, %lu connections, %lu closed by one of these, %lu never\n",
 	       fins_total, lives_total, taken_total, full_total);
 	assert_in_range(taken_total, lives_total / 10, lives_total);
+	print_message("# %lu with more than four held\n", crowded_total);
 	assert_in_range(full_total, 0, lives_total / 10);
+	assert_in_range(crowded_total, 0, lives_total / 100);
 	assert_true(counter("expired") > 0);
 }
 
