@@ -241,13 +241,13 @@ static void live(struct host *h, struct pagefault *fault)
 	/* or TCP has no window left for it: what it holds takes all the memory */
 	if (open_still(&l)) {
 		full_total++;
-	} else if (counter("full") > full) {
-		/* or a watch no room: TCP held four others when it came */
-		crowded_total++;
 	} else if (!wait_until(app_state(&l.c) == TCP_CLOSE, 10000)) {
 		take_all(&l.c);
-		peer_fail(&l.c, "connection %lu: TCP is in state %d, and no reset",
-			  lives_total, app_state(&l.c));
+		/* or a watch no room: TCP held four others when it came */
+		if (counter("full") == full)
+			peer_fail(&l.c, "connection %lu: TCP is in state %d, and no reset",
+				  lives_total, app_state(&l.c));
+		crowded_total++;
 	}
 	host_abort(h, fd);
 	fuzz_drain(h);
