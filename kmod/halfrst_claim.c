@@ -18,7 +18,8 @@
 #include "halfrst_socket.h"
 #include "xt_HALFRST.h"
 
-#define MOST_ENDS	4	/* different FINs of one socket */
+#define MOST_EARLY	4	/* different FINs of one socket, for one that is early */
+#define MOST_ENDS	8	/* and for one that TCP may take at once */
 #define MOST_RULES	32	/* that have seen one of them */
 
 /* Is it the FIN that TCP has taken, which has moved rcv_nxt behind it? */
@@ -66,9 +67,10 @@ static bool halfrst_drop_first_claim(struct halfrst_claim *first)
 }
 
 /* Of those that are to go when there are too many: the one that was seen longest
- * ago and that TCP does not hold.  If it holds them all they stay, unless TCP
- * takes @claim before them, or a process owns the socket and nobody can tell: then
- * the highest goes, which TCP would take last.  NULL if that is @claim.
+ * ago and that TCP does not hold.  If it holds them all they stay; or if nobody can
+ * tell, because a process owns the socket.  Then only what may be taken at once
+ * gets the room of the highest, which TCP would take last.  NULL if there is none,
+ * or that is @claim.
  */
 static struct halfrst_claim *
 halfrst_choose_victim(struct halfrst_claim *first,
@@ -134,6 +136,7 @@ static bool halfrst_same_options(const struct xt_halfrst_info *a,
 int halfrst_add_claim(struct halfrst_claim *first,
 		      const struct halfrst_claim *claim, struct sock *sk)
 {
+	int most = claim->info.flags & HALFRST_CLAIM_EARLY ? MOST_EARLY : MOST_ENDS;
 	struct halfrst_claim *behind = NULL, *c;
 	int ends = 0, rules = 0;
 
@@ -153,7 +156,7 @@ int halfrst_add_claim(struct halfrst_claim *first,
 	c = kmalloc(sizeof(*c), GFP_ATOMIC | __GFP_NOWARN);
 	if (!c)
 		return -ENOMEM;
-	if (!rules && ends == MOST_ENDS &&
+	if (!rules && ends >= most &&
 	    !halfrst_make_room(first, claim, sk)) {
 		kfree(c);
 		return -ENOSPC;

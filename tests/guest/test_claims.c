@@ -15,7 +15,7 @@
 #include "fin.h"
 #include "rules.h"
 
-#define ENDS	4		/* different ones, at most */
+#define ENDS	4		/* different ones, at most, behind a hole */
 #define EACH	32		/* claims of one end, at most */
 #define FLOOD	10000
 

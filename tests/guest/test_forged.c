@@ -272,6 +272,8 @@ static void held(void **state)
 		send_forged(h, &c, INSIDE, i, BY_DSCP, 10);
 	send_fin(h, &c, END, BY_DSCP, 20, (struct forged){ 0 });
 	send_forged(h, &c, BROKEN, ENDS, BY_DSCP, 10);
+	/* in order, as TCP would take it at once */
+	send_fin(h, &c, 1, BY_DSCP, 10, (struct forged){ .bad_checksum = true });
 	fuzz_drain(h);
 	start = now_us();
 	peer_send(&c, "P. 1:%d(%d) ack 1", END, HOLE);
