@@ -6,10 +6,9 @@
  */
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
+#include "cpu.h"
 #include "dice.h"
 #include "fin.h"
 #include "rules.h"
@@ -28,23 +27,6 @@ struct race {
 	atomic_int arrived;	/* 2 for each connection that has begun */
 	struct copier copier[2];
 };
-
-static void on_cpu(int cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-}
-
-static void needs_two_cpus(void)
-{
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-		print_message("# there is no second CPU\n");
-		skip();
-	}
-}
 
 static void *copy(void *arg)
 {

@@ -221,19 +221,14 @@ static void bound_to_a_slave(void **state)
 	play(kind, "near0", false, false);
 }
 
-#define KIND(f, k)							\
-	{ .name = #f " " #k, .test_func = f,				\
-	  .initial_state = (void *)(uintptr_t)(k) }
-#define EACH(f)	KIND(f, IPV4), KIND(f, IPV6), KIND(f, MAPPED)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH(bound),
-		EACH(unbound),
-		EACH(younger_outside),
-		EACH(younger_inside),
-		KIND(bound_to_a_slave, IPV4), KIND(bound_to_a_slave, IPV6),
+		LINK_ALL(bound),
+		LINK_ALL(unbound),
+		LINK_ALL(younger_outside),
+		LINK_ALL(younger_inside),
+		LINK_TEST(bound_to_a_slave, IPV4), LINK_TEST(bound_to_a_slave, IPV6),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

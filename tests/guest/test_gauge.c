@@ -20,20 +20,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "dice.h"
 #include "rules.h"
 
 #define PROC	"/proc/thread-self/net/xt_halfrst"
 #define MOST	2			/* watches at a time */
-
-static void on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
-}
 
 struct reader {
 	atomic_bool stop;
@@ -116,10 +108,7 @@ static void never_below_zero(void **state)
 	uint32_t seed = 17;
 	struct conn c;
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-		print_message("# there is one CPU\n");
-		skip();
-	}
+	needs_two_cpus();
 	rule(h, ON_FIN "--grace 12ms");
 	assert_int_equal(pthread_create(&reader, NULL, reads, &r), 0);
 	assert_int_equal(pthread_create(&beginner, NULL, begins, &b), 0);

@@ -26,6 +26,7 @@
 
 #include <linux/userfaultfd.h>
 
+#include "cpu.h"
 #include "crowd.h"
 #include "dice.h"
 #include "kernel.h"
@@ -563,15 +564,6 @@ struct snatcher {
 	unsigned int delay;
 };
 
-static void on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
-
 static void *snatch(void *arg)
 {
 	struct snatcher *s = arg;
@@ -616,8 +608,9 @@ static void snatched_locks(void **state)
 	struct pair p;
 
 	(void)state;
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2 || !trap_set(&t, MOST + 1)) {
-		print_message("# no second CPU, or no userfaultfd\n");
+	needs_two_cpus();
+	if (!trap_set(&t, MOST + 1)) {
+		print_message("# no userfaultfd\n");
 		skip();
 	}
 	pthread_attr_init(&small);

@@ -372,23 +372,18 @@ static void smc(void **state)
 	link_close(&l);
 }
 
-#define KIND(f, k)							\
-	{ .name = #f " " #k, .test_func = f,				\
-	  .initial_state = (void *)(uintptr_t)(k) }
-#define EACH(f)	KIND(f, IPV4), KIND(f, IPV6), KIND(f, MAPPED)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH(ktls_open_record),
-		EACH(ktls_deadline),
-		KIND(ktls_part_of_a_record, IPV4),
-		EACH(sockmap_cork),
-		EACH(sockmap_deadline),
-		EACH(sockmap_idle),
-		EACH(ktls_unread_waits),
-		EACH(ktls_unread_by_grace),
-		EACH(sockmap_unread_waits),
+		LINK_ALL(ktls_open_record),
+		LINK_ALL(ktls_deadline),
+		LINK_TEST(ktls_part_of_a_record, IPV4),
+		LINK_ALL(sockmap_cork),
+		LINK_ALL(sockmap_deadline),
+		LINK_ALL(sockmap_idle),
+		LINK_ALL(ktls_unread_waits),
+		LINK_ALL(ktls_unread_by_grace),
+		LINK_ALL(sockmap_unread_waits),
 		cmocka_unit_test(smc),
 	};
 

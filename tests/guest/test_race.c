@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,21 +23,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "crowd.h"
 #include "dice.h"
 #include "kernel.h"
 #include "rules.h"
 
 #define PORT	8080
-
-static void on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
 
 static void delay(unsigned int n)
 {
@@ -85,10 +76,7 @@ static void rival_open(struct rival *r, enum kind kind, const char *options,
 	int one = 1;
 
 	memset(r, 0, sizeof(*r));
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-		print_message("# takes two CPUs\n");
-		skip();
-	}
+	needs_two_cpus();
 	r->host.kind = kind;
 	crowd_namespace();
 	/* the ports of those that are reset are not in TIME_WAIT */

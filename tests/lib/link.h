@@ -36,6 +36,16 @@ int link_connect_far(const struct link *l, uint16_t port);
 /* Rules for the near end */
 void link_rule(const struct link *l, const char *text);
 
+/* A test whose *state says of which kind the link is that it opens */
+#define LINK_TEST(function, kind_) {				\
+	.name = #function " " #kind_,				\
+	.test_func = function,					\
+	.initial_state = (void *)(uintptr_t)(kind_),		\
+}
+#define LINK_ALL(function) \
+	LINK_TEST(function, IPV4), LINK_TEST(function, IPV6),	\
+	LINK_TEST(function, MAPPED)
+
 /* A connection from the far end that has carried a byte: @app is the near end's, and a
  * rule with @options watches it.  At the end nothing does.
  */

@@ -481,23 +481,32 @@ const struct segment *peer_next(struct conn *c, int ms)
 
 /* ---- the dialogue ---- */
 
+#define WORDS	96		/* the longest line */
+
 static bool pure_ack(const struct segment *g)
 {
 	return g->flags == ACK && !g->len;
 }
 
+static void read_words(const struct conn *c, const char *file, int line,
+		       char text[WORDS], struct script *s, const char *format,
+		       va_list args)
+{
+	vsnprintf(text, WORDS, format, args);
+	if (!parse(text, s))
+		peer_fail_at(c, file, line, "cannot read \"%s\"", text);
+}
+
 void peer_send_at(struct conn *c, const char *file, int line, int twist,
 		  const void *bytes, const char *format, ...)
 {
+	char text[WORDS];
 	struct script s;
-	char text[96];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	read_words(c, file, line, text, &s, format, args);
 	va_end(args);
-	if (!parse(text, &s))
-		peer_fail_at(c, file, line, "cannot read \"%s\"", text);
 	s.bytes = bytes;
 	transmit(c, &s, twist, -1);
 }
@@ -506,15 +515,13 @@ const struct segment *peer_expect_at(struct conn *c, const char *file,
 				     int line, int ms, const char *format, ...)
 {
 	const struct segment *g;
-	char text[96], seen[96];
+	char text[WORDS], seen[96];
 	struct script s;
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	read_words(c, file, line, text, &s, format, args);
 	va_end(args);
-	if (!parse(text, &s))
-		peer_fail_at(c, file, line, "cannot read \"%s\"", text);
 	g = peer_next(c, ms);
 	if (g && !peer_strict && s.flags & RST && pure_ack(g) &&
 	    g->ack == c->iss + s.ack)
