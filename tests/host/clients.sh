@@ -8,13 +8,10 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 out=build/clients
 rows=$out/rows.tsv
 log=build/lab/log/$row.clients.log
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 [ "$row" = bookworm ] || skip_all "the clients are Debian 12's, not $row's"
 

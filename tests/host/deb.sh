@@ -13,13 +13,9 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
+. tests/lib/row.sh
 suites='bookworm trixie'
 version=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
-row=${ROW:-bookworm}
-fresh=()
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 . tests/lib/debian.sh
 
 # The second kernel is the newest that is not the first.
@@ -178,7 +174,7 @@ guest()
 		--exclude=./usr/include --exclude=./usr/lib/udev \
 		--exclude='./usr/share/[dlm]*' --exclude=./var/cache \
 		--exclude=./var/lib/apt --exclude='*.a' --exclude=./dev .
-	scripts/lab run "$row" "${fresh[@]}" --limit 900 --mem 2048 \
+	scripts/lab run "$row" --no-build --limit 900 --mem 2048 \
 		--kernel "$kernel" --disk "root=$root.tar" -- \
 		../host/deb.guest.sh >"$tmp/guest" 2>&1 || rc=$?
 	rm -f "$root.tar"
@@ -206,11 +202,7 @@ nothing_left()
 
 [ "$row" = bookworm ] || skip_all "the releases are those of row bookworm's test"
 [ "$(uname -m)" = x86_64 ] || skip_all "the packages are built for amd64 here"
-if [ -n "${ROW:-}" ]; then
-	fresh=(--no-build)
-else
-	scripts/lab build "$row"
-fi
+row_built
 scripts/lab install mmdebstrap cpio kmod util-linux debian-archive-keyring
 
 for suite in $suites; do

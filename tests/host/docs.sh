@@ -11,10 +11,7 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
+. tests/lib/row.sh
 . tests/lib/documents.sh
 
 links()
@@ -96,7 +93,7 @@ done
 
 blocks guest "$tmp/guest/sh"
 blocks nft "$tmp/guest/nft"
-[ -n "${ROW:-}" ] || scripts/lab build "$row"
+row_built
 # shellcheck disable=SC2016 # expanded in the guest
 scripts/lab run "$row" --no-build --icount --limit 900 --with "$tmp/guest" \
 	--log "build/lab/log/$row.docs.log" -- bash -c '

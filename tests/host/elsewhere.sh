@@ -9,19 +9,11 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
-fresh=()
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
+. tests/lib/row.sh
 
-[ "$(scripts/lab rows | awk -v row="$row" '$1 == row { print $2 }')" = amd64 ] ||
+[ "$(row_has 2)" = amd64 ] ||
 	skip_all "built for amd64 only, not for $row"
-if [ -n "${ROW:-}" ]; then
-	fresh=(--no-build)
-else
-	scripts/lab build "$row"
-fi
+row_built
 
 # as NAME MEMBERS: the extension with these members at the end of an entry
 as()
@@ -41,5 +33,5 @@ as()
 as same '&'
 as longer '& unsigned long more;'
 as shorter ''
-scripts/lab run "$row" "${fresh[@]}" --icount --limit 900 --with "$tmp/with" \
+scripts/lab run "$row" --no-build --icount --limit 900 --with "$tmp/with" \
 	--log "build/lab/log/$row.elsewhere.log" -- ../host/elsewhere.guest.sh

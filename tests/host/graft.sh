@@ -8,14 +8,10 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 versions='6.1 6.12'
 module=net/netfilter/halfrst
 tests=tools/testing/selftests/net/halfrst
-
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 [ "$row" = bookworm ] || skip_all "a tree is the same for every row"
 

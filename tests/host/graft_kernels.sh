@@ -10,15 +10,11 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 versions='6.1 6.12'
 module=net/netfilter/halfrst
 target=CONFIG_NETFILTER_XT_TARGET_HALFRST
 helper=CONFIG_NF_CONNTRACK_HALFRST
-
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 case $row in
 bookworm|bookworm-arm64) ;;

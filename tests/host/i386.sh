@@ -7,12 +7,10 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 here=$PWD/build/lab/$row
 i386=$here/i386
 log=$PWD/build/lab/log/$row.i386.log
-fresh=()
-. tests/lib/tap.sh
 
 fail()
 {
@@ -21,13 +19,9 @@ fail()
 	exit 1
 }
 
-arch=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $2 }')
+arch=$(row_has 2)
 [ "$arch" = amd64 ] || skip_all "$row is $arch, not amd64"
-if [ -n "${ROW:-}" ]; then
-	fresh=(--no-build)
-else
-	scripts/lab build "$row"
-fi
+row_built
 
 # 32-bit programs, and their rules through the legacy interface (before 5.14
 # there is no option for these: they are always taken)
@@ -40,15 +34,14 @@ done
 
 # The row's own suites. Security is left out: its mirrors are at times behind
 # with what is not their own architecture, and iptables is not in there.
-debs=$(mktemp)
-trap 'rm -f "$debs" "$here/i386.tar"' EXIT
+debs=$tmp/debs
+trap 'rm -rf "$tmp" "$here/i386.tar"' EXIT
 grep '^deb .*main' "$here/chroot/etc/apt/sources.list" |
 	grep -v -- -security >"$debs"
 read -r _ site suite _ <"$debs"
 /usr/lib/apt/apt-helper download-file "$site/dists/$suite/InRelease" \
 	"$debs.release" >"$log" 2>&1 || fail "$suite cannot be reached"
 architectures=$(grep '^Architectures:' "$debs.release")
-rm -f "$debs.release"
 [[ " $architectures " = *' i386 '* ]] || skip_all "$suite has no i386 packages"
 
 if [ ! -e "$i386.made" ]; then
@@ -73,5 +66,5 @@ scripts/lab chroot "$row" "$i386" gcc -m32 --sysroot=/mnt -O2 -Wall -Wextra \
 mkdir -p "$i386/run"
 tar -cf "$here/i386.tar" -C "$i386" --exclude='*.a' --exclude=./usr/include \
 	--exclude=./usr/share --exclude=./dev --exclude=./var .
-scripts/lab run "$row" "${fresh[@]}" --limit 900 --disk "i386=$here/i386.tar" -- \
+scripts/lab run "$row" --no-build --limit 900 --disk "i386=$here/i386.tar" -- \
 	../host/i386.guest.sh

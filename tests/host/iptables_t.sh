@@ -7,13 +7,9 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
-fresh=()
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
-[ -z "${ROW:-}" ] || fresh=(--no-build)
-suite=$(scripts/lab rows | awk -v row="$row" '$1 == row { print $3 }')
+. tests/lib/row.sh
+row_built
+suite=$(row_has 3)
 suite=${suite%-backports}	# whose kernel it is; iptables is the release's
 
 prog=$(scripts/lib/fetch-iptables-test "$suite") ||
@@ -35,7 +31,7 @@ guest='
 			sed "s/^/log: /"
 	done'
 rc=0
-scripts/lab run "$row" "${fresh[@]}" --limit 900 -- \
+scripts/lab run "$row" --no-build --limit 900 -- \
 	bash -c "$guest" - "$files" >"$tmp/out" 2>&1 || rc=$?
 
 # "legacy: 1 test files, 59 unit tests, 59 passed"

@@ -9,25 +9,18 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 here=$PWD/build/kselftest
 tests=(one_packet counters)
-tmp=$here
-fresh=()
-. tests/lib/tap.sh
 
 # The programs are this host's, and so has the guest's C library to be
-read -r arch suite < <(scripts/lab rows |
-	awk -v row="$row" '$1 == row { print $2, $3 }')
+arch=$(row_has 2)
+suite=$(row_has 3)
 host=$(sed -n s/^VERSION_CODENAME=//p /etc/os-release)
 if [ "$arch $suite" != "$(dpkg --print-architecture) $host" ]; then
 	skip_all "built on $host, for a guest of the same; $row is another"
 fi
-if [ -n "${ROW:-}" ]; then
-	fresh=(--no-build)
-else
-	scripts/lab build "$row"
-fi
+row_built
 scripts/lab install binutils gcc libcmocka-dev make python3 rsync tar
 source=$(scripts/kernel --source 6.1) || skip_all 'no linux-source-6.1 here'
 mkdir -p "$here"
@@ -65,7 +58,7 @@ runs()
 	for t in "${tests[@]}"; do
 		options+=(-t "net/halfrst:test_$t")
 	done
-	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
+	scripts/lab run "$row" --no-build --icount --limit 1800 \
 		--disk "tests=$here/install" -- \
 		../host/kselftest.guest.sh "${options[@]}" >"$here/ktap"
 }

@@ -9,20 +9,12 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 which=no-xtables-6.12
-fresh=()
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 [ "$row" = bookworm ] || skip_all "the kernel is x86-64's, with bookworm's user space"
 [ "$(uname -m)" = x86_64 ] || skip_all "the kernel is built for x86-64 here"
-if [ -n "${ROW:-}" ]; then
-	fresh=(--no-build)
-else
-	scripts/lab build "$row"
-fi
+row_built
 
 kernel()
 {
@@ -46,7 +38,7 @@ guest()
 {
 	local rc=0
 
-	scripts/lab run "$row" "${fresh[@]}" --icount --limit 1800 \
+	scripts/lab run "$row" --no-build --icount --limit 1800 \
 		--kernel "$here" -- env CMOCKA_MESSAGE_OUTPUT=TAP "${@:2}" "./$1" \
 		>"$tmp/guest" 2>&1 || rc=$?
 	counted $rc "$tmp/guest" "$1: "

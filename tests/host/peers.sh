@@ -10,13 +10,10 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 here=$PWD/build/peers/$row/passes
 table=build/check/$row/peers.md
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 peers_modules=()	# all
-. tests/lib/tap.sh
 . tests/host/peers/suites.sh
 
 all='selftests tls mptcp python go node libevent libuv late'

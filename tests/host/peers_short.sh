@@ -7,13 +7,10 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 here=$PWD/build/peers/$row/passes
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2034 # for the file below
 peers_modules=(socketserver telnetlib httplib)
-. tests/lib/tap.sh
 . tests/host/peers/suites.sh
 
 if [ -n "${HALFRST_LONG:-}" ]; then

@@ -9,9 +9,7 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
+. tests/lib/row.sh
 . tests/lib/debian.sh
 root=$roots/rpm
 version=$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)

@@ -12,10 +12,7 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
+. tests/lib/row.sh
 . tests/lib/debian.sh
 . tests/lib/documents.sh
 root=$roots/hosts.run
@@ -171,7 +168,7 @@ guest()
 if [ "$row" != bookworm ] || [ "$(uname -m)" != x86_64 ]; then
 	skip_all 'this test has a release of its own'
 fi
-[ -n "${ROW:-}" ] || scripts/lab build "$row"
+row_built
 scripts/lab install mmdebstrap cpio kmod e2fsprogs debian-archive-keyring
 
 checkout=0

@@ -6,12 +6,9 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-row=${ROW:-bookworm}
+. tests/lib/row.sh
 chroot=$PWD/build/lab/$row/chroot
 man=xtables-ext/libxt_HALFRST.man
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 # silent CMD...: it succeeds without a word
 silent()

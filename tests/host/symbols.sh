@@ -12,10 +12,8 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
+. tests/lib/row.sh
 lab=$PWD/build/lab
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-. tests/lib/tap.sh
 
 # list ROW ARCH: "make kmi-symbols" in the row's chroot, where a symbol that
 # is missing is only a warning.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# Other people's tests as bystanders. To be sourced, after tests/lib/tap.sh, by a
-# test of host/ that has $row, $here (a folder) and peers_modules (those of Python's
-# modules that are wanted, or none for all).
+# Other people's tests as bystanders. To be sourced, after tests/lib/row.sh, by a
+# test of host/ that has $here (a folder) and peers_modules (those of Python's modules
+# that are wanted, or none for all).
 # shellcheck disable=SC2034,SC2154 # shared with who sources it
 
 # prepare: builds the row; ends with a skip if it is not for these tests
@@ -11,15 +11,14 @@ prepare()
 {
 	local arch why=
 
-	read -r _ arch _ < <(scripts/lab rows |
-		awk -v row="$row" '$1 == row')
+	arch=$(row_has 2)
 	case "$arch $row" in
 	"amd64 bullseye") why='autotools of this release are not those that build' ;;
 	amd64*)	;;
 	*)	why="built for amd64 only, not for $arch" ;;
 	esac
 	[ -z "$why" ] || skip_all "$why"
-	[ -n "${ROW:-}" ] || scripts/lab build "$row"
+	row_built
 	mkdir -p "$here"
 }
 
