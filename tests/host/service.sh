@@ -103,15 +103,19 @@ alerts()
 	    values: 0+1x180
 	  - series: xt_halfrst_nomem_total{instance="bad"}
 	    values: 0+1x180
+	  - series: xt_halfrst_full_total{instance="bad",netns="cni-1",pod="shop/web"}
+	    values: 0+1x180
 	  - series: xt_halfrst_watching{instance="bad"}
 	    values: 5000x180
 	  - series: xt_halfrst_resets_total{instance="bad"}
 	    values: 9x180
 	  promql_expr_test:
-	  - expr: count by (alertname, instance) (ALERTS{alertstate="firing"})
+	  - expr: count by (alertname, instance, pod) (ALERTS{alertstate="firing"})
 	    eval_time: 2h
 	    exp_samples:
 	    - labels: '{alertname="HalfrstCannotWatch", instance="bad"}'
+	      value: 1
+	    - labels: '{alertname="HalfrstCannotWatch", instance="bad", pod="shop/web"}'
 	      value: 1
 	    - labels: '{alertname="HalfrstResetsNothing", instance="bad"}'
 	      value: 1
