@@ -127,27 +127,35 @@ compile()
 	fi
 }
 
-# build [SET]: the row with a set's user space
+# build [SET]: the row with a set's user space, which is unpacked beside the compiler,
+# as either takes one CPU
 build()
 {
-	local set=$1 root=root packages recipe
+	local set=$1 root=root packages recipe user_space
 
 	mkdir -p "$here" "$lab/log"
 	tools
+	packages=$(trim "$base_set")
+	if [ -n "$set" ]; then
+		packages+=" $(set_packages "$set")" || exit
+		root=root-$set
+	fi
+	{
+		made "$here/$root" "1 $arch $suites $packages" \
+			make_root "$packages" ||
+			{ echo "$why" >"$here/$root.why"; exit 1; }
+	} &
+	user_space=$!
 	packages=$(trim "$(build_packages)")
 	recipe="1 $arch $suites $packages"
 	made "$here/chroot" "$recipe" make_chroot "$packages" ||
 		die 121 "$row cannot be had: ${why:-no compiler or kernel}"
 	made "$here/modules" "3 $recipe $(cat "$here/chroot/kernel/release")" \
 		make_modules || die 121 "$row cannot be had: no modules"
-	packages=$(trim "$base_set")
-	if [ -n "$set" ]; then
-		packages+=" $(set_packages "$set")" || exit
-		root=root-$set
-	fi
-	made "$here/$root" "1 $arch $suites $packages" \
-		make_root "$packages" ||
+	if ! wait "$user_space"; then
+		why=$(cat "$here/$root.why")
 		die 121 "$row cannot be had: ${why:-no user space}"
+	fi
 	[ -n "$set" ] || lean_archive
 	compile || die 122 "$row: HALFRST does not build"
 }
