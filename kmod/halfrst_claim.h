@@ -2,7 +2,7 @@
 #ifndef _HALFRST_CLAIM_H
 #define _HALFRST_CLAIM_H
 
-#include <linux/bits.h>
+#include <linux/bitops.h>
 #include <linux/types.h>
 #include <net/tcp.h>
 
