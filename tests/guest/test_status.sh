@@ -185,7 +185,7 @@ helper()
 		}
 	}
 	END
-	page '' 'for nft loaded' 'nft type "halfrst-5m" protocol tcp' \
+	page '' "for nft $nft" 'nft type "halfrst-5m" protocol tcp' \
 		'nft tcp dport 8080 ct helper set "leak"' &&
 	lacks 'No packet has come' && nft delete table inet halfrst
 }
@@ -206,8 +206,10 @@ makes_no_table()
 		[ -z \"\$(cat /proc/net/ip_tables_names 2>/dev/null)\" ]"
 }
 
+nft=loaded
 if [ -e /sys/module/xt_HALFRST ]; then
-	skip 'no module yet' 'it is built in'
+	nft='built in'
+	check 'it is built in' page '' 'built into the kernel; extension'
 else
 	check 'no rule, no module yet' page '' 'loaded no, installed' \
 		'It is loaded with the first rule.' 'None.' 'in CLOSE_WAIT: 0'
