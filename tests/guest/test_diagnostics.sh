@@ -75,6 +75,33 @@ no_extension()
 	fi
 }
 
+without_module()
+{
+	mv "$modules/updates" "$tmp/away"
+	depmod
+	for backend in $backends; do
+		for family in iptables ip6tables; do
+			ipt=$family-$backend
+			words='RULE_APPEND failed (No such file or directory)'
+			[ "$backend" = nft ] || words='No chain/target/match by that name'
+			[ $old = 0 ] || words=$(no_extension "$backend")
+			check "$ipt: no module" says "$words" \
+				"$ipt" -t mangle -A INPUT -p tcp -j HALFRST
+		done
+	done
+	if [ $old = 0 ]; then
+		check 'iptables: no module, a warning' says \
+			'Extension HALFRST revision 0 not supported, missing kernel module?' \
+			iptables-nft -t mangle -A INPUT -p tcp -j HALFRST
+	else
+		skip 'iptables: no module, a warning' '1.8.7 has none'
+	fi
+	check 'nft: no module' \
+		says 'Could not process rule: No such file or directory' nft_helper
+	mv "$tmp/away/updates" "$modules"
+	depmod
+}
+
 # Takes a missing module for a missing extension
 old=0
 ! iptables -V | grep -q 'v1\.8\.7' || old=1
@@ -85,29 +112,11 @@ backends='nft'
 [ $legacy = 0 ] || backends='nft legacy'
 
 mkdir "$tmp/away"
-mv "$modules/updates" "$tmp/away"
-depmod
-for backend in $backends; do
-	for family in iptables ip6tables; do
-		ipt=$family-$backend
-		words='RULE_APPEND failed (No such file or directory)'
-		[ "$backend" = nft ] || words='No chain/target/match by that name'
-		[ $old = 0 ] || words=$(no_extension "$backend")
-		check "$ipt: no module" says "$words" \
-			"$ipt" -t mangle -A INPUT -p tcp -j HALFRST
-	done
-done
-if [ $old = 0 ]; then
-	check 'iptables: no module, a warning' says \
-		'Extension HALFRST revision 0 not supported, missing kernel module?' \
-		iptables-nft -t mangle -A INPUT -p tcp -j HALFRST
+if [ -e /sys/module/xt_HALFRST ]; then
+	skip 'no module' 'it is built in'
 else
-	skip 'iptables: no module, a warning' '1.8.7 has none'
+	without_module
 fi
-check 'nft: no module' \
-	says 'Could not process rule: No such file or directory' nft_helper
-mv "$tmp/away/updates" "$modules"
-depmod
 
 mv "$so" "$tmp/away"
 for backend in $backends; do
