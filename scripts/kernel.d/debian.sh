@@ -107,11 +107,14 @@ package()
 	dpkg-query -W -f '${Version}\n' "linux-source-$version"
 }
 
+# Less what nothing of ours is made from: a third
 unpack()
 {
 	mkdir "$1"
 	tar -xf "/usr/src/linux-source-$version.tar.xz" -C "$1" \
-		--strip-components=1
+		--strip-components=1 --exclude='*/drivers/gpu/*.[ch]' \
+		--exclude='*/drivers/net/[ew]*/*.[ch]' \
+		--exclude='*/sound/*.[ch]' --exclude='*/drivers/media/*.[ch]'
 }
 
 # Of hard links: scripts/graft writes new files, and what is built is elsewhere

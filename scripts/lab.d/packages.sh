@@ -145,7 +145,7 @@ commas()
 # debian DIR VARIANT ARCHITECTURES PACKAGES [HOOK]
 debian()
 {
-	local dir=$1 hooks=() line deb from
+	local dir=$1 hooks=() line deb from d
 
 	# Before trixie nothing in a package makes the links of a merged /usr.
 	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
@@ -156,6 +156,10 @@ debian()
 	hooks+=(--setup-hook="mkdir -p \"\$1/etc/apt/preferences.d\"
 		printf '$line\\n' >\"\$1/etc/apt/preferences.d/kernel\"")
 	[ -z "${5:-}" ] || hooks+=(--customize-hook="$5")
+	# of dpkg's own unpacking; nobody reads it there
+	[ "$2" = extract ] || for d in doc info locale man; do
+		hooks+=("--dpkgopt=path-exclude=/usr/share/$d/*")
+	done
 	# A mirror may lack some of a security suite's packages for a while.
 	for from in "$suites ${suites%% *}-security" "$suites"; do
 		rm -rf --one-file-system "$dir"
@@ -303,7 +307,13 @@ make_chroot()
 			! apt-cache show "linux-$p-$rel$foreign" >/dev/null 2>&1 ||
 				apt-get download "linux-$p-$rel$foreign"
 		done
-		for p in *.deb; do dpkg-deb -x "$p" /kernel; done
+		# most of a kernel is drivers of what no guest has
+		for p in *.deb; do
+			dpkg-deb --fsys-tarfile "$p" | tar -xf - -C /kernel \
+				--exclude="*/kernel/sound" \
+				--exclude="*/drivers/[!bcinv]*" \
+				--exclude="*/drivers/net/[ew]*"
+		done
 		cd / && rm -r /tmp/deb
 		echo "$rel" >/kernel/release'\'" - '$flavour' '$foreign'"
 	debian "$2" apt "$archs" "$packages" "$hook"
