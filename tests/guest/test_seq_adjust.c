@@ -27,6 +27,7 @@ static void serve(struct conn *c, struct host *h)
 
 	skip_by_helper("a connection has one, and that is FTP's");
 	skip_without("xt_CT");
+	skip_without("xt_nat");
 	skip_without("nf_nat_ftp");
 	rule(h, "-t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp");
 	rule(h, "-t nat -A INPUT -p tcp --dport 21 -j SNAT --to-source %s",
@@ -149,6 +150,7 @@ static void on_loopback(void **state)
 
 	skip_by_helper("a connection has one, and that is FTP's");
 	skip_without("xt_CT");
+	skip_without("xt_nat");
 	skip_without("nf_nat_ftp");
 	rule(h, "-t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp");
 	rule(h, "-t nat -A POSTROUTING -p tcp --dport 21 -j SNAT --to-source 127.0.0.222");

@@ -91,12 +91,15 @@ void server(struct conn *c, struct host *h, int options);
 socklen_t host_address(enum kind kind, struct sockaddr_storage *a,
 		       const char *ipv4, const char *ipv6, uint16_t port);
 
-/* Wait for a condition; the longer it takes the less often it is tried */
+/* Wait for a condition; the longer it takes, and the more it costs to ask, the less
+ * often it is tried
+ */
 #define wait_until(condition, ms) ({					\
-	int64_t start_ = now_us(), end_ = start_ + (ms) * 1000LL;	\
+	int64_t start_ = now_us(), end_ = start_ + (ms) * 1000LL, asked_; \
 	bool met_;							\
-	while (!(met_ = (condition)) && now_us() < end_)		\
-		sleep_ms(1 + (now_us() - start_) / 64000);		\
+	while (asked_ = now_us(), !(met_ = (condition)) && now_us() < end_) \
+		sleep_ms(1 + (asked_ - start_) / 64000 +		\
+			 (now_us() - asked_) / 250);			\
 	met_;								\
 })
 #define wait_for(condition, ms) do {					\
