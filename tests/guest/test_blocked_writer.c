@@ -68,7 +68,7 @@ static void cgroup_up(void)
 	 * With PREEMPT_RT that may be in a softirq, which keeps out all others:
 	 * also the one that would give it time again.  It needs no HALFRST.
 	 */
-	if (preempt_rt_before(6, 18)) {
+	if (preempt_rt() && kernel_before(6, 18)) {
 		print_message("# before 6.18 a CPU limit may hang PREEMPT_RT\n");
 		skip();
 	}

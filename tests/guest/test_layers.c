@@ -32,9 +32,16 @@
 /* The peer closes its side; returns when TCP has taken that */
 static int64_t half_close(struct served *s)
 {
+	int64_t start;
+
 	shutdown(s->peer, SHUT_WR);
 	wait_for(socket_state(s->app) == TCP_CLOSE_WAIT, 5000);
-	return now_us();
+	start = now_us();
+	if (kernel_before(5, 10) && counter("exempt")) {
+		print_message("# this kernel does not mark a sockmap's sockets, which are exempt\n");
+		skip();
+	}
+	return start;
 }
 
 static void waits(struct served *s, int ms)
@@ -153,6 +160,10 @@ static void ktls_part_of_a_record(void **state)
 	half_close(&s);
 	while (n < sent) {
 		part = recv(s.peer, got + n, sizeof(got) - n, 0);
+		if (part < 0 && errno == EMSGSIZE) {
+			print_message("# this kernel's kTLS takes no record above its buffer\n");
+			skip();
+		}
 		if (part <= 0)
 			peer_fail(NULL, "%zu of %zu bytes came", n, sent);
 		n += part;

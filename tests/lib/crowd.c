@@ -46,7 +46,7 @@ static void received_anywhere(void)
 	static const char path[] =
 		"/run/sys-of-namespace/class/net/lo/queues/rx-0/rps_cpus";
 
-	if (!two_cpus() || preempt_rt_before(6, 10))
+	if (!two_cpus() || (preempt_rt() && kernel_before(6, 10)))
 		return;
 	mkdir(sys, 0700);
 	if (mount("halfrst", sys, "sysfs", 0, NULL))

@@ -36,12 +36,12 @@ bool preempt_rt(void)
 	return !uname(&u) && strstr(u.version, "PREEMPT_RT");
 }
 
-bool preempt_rt_before(unsigned int major, unsigned int minor)
+bool kernel_before(unsigned int major, unsigned int minor)
 {
 	unsigned int is_major, is_minor;
 	struct utsname u;
 
-	return preempt_rt() && !uname(&u) &&
+	return !uname(&u) &&
 	       sscanf(u.release, "%u.%u", &is_major, &is_minor) == 2 &&
 	       (is_major < major || (is_major == major && is_minor < minor));
 }

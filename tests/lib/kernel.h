@@ -33,8 +33,8 @@ long number_in(const char *path);
 /* Does this kernel preempt everything (PREEMPT_RT)? */
 bool preempt_rt(void);
 
-/* Does it, and is it older than Linux @major.@minor? */
-bool preempt_rt_before(unsigned int major, unsigned int minor);
+/* Is it older than Linux @major.@minor? */
+bool kernel_before(unsigned int major, unsigned int minor);
 
 /* A file below /sys/module, of the module that has the core */
 const char *core_file(const char *name);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,6 +38,8 @@ int sockmap_new(int n)
 		.key_size = 4, .value_size = 4, .max_entries = n,
 	};
 
+	/* before 5.11 maps and programs count as locked memory */
+	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
 	return bpf(BPF_MAP_CREATE, &create);
 }
 
