@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "crowd.h"
 #include "host.h"
