@@ -22,6 +22,21 @@ modules_archive()
 	(cd "$stage" && find . -mindepth 1 | cpio --quiet -o -H newc)
 }
 
+# python_archive DIR FILE: its library compiled, which each program in a guest
+# would do again
+python_archive()
+{
+	local dirs=("$1"/usr/lib/python3*)
+
+	[ ! "$2" -nt "$1.cpio" ] || return 0
+	mnt=$1 in_chroot python3 -m compileall -q -s /mnt \
+		-x '/(test|tests|idlelib|lib2to3|distutils|ensurepip)/' \
+		--invalidation-mode unchecked-hash "${dirs[@]/#$1//mnt}" || :
+	(cd "$1" && find usr/lib/python3* -name __pycache__ -o -name '*.pyc' |
+		cpio --quiet -o -H newc) >"$2.tmp"
+	mv "$2.tmp" "$2"
+}
+
 job_file()
 {
 	if [ "$shell" = 1 ] && [ $# -eq 0 ]; then

@@ -258,21 +258,6 @@ lean_archive()
 			'vim*' 'libicu*' 'libX11*' locale localedef nginx share strace tcpdump
 }
 
-# python_archive DIR FILE: its library compiled, which each program in a guest
-# would do again
-python_archive()
-{
-	local dirs=("$1"/usr/lib/python3*)
-
-	[ ! "$2" -nt "$1.cpio" ] || return 0
-	mnt=$1 in_chroot python3 -m compileall -q -s /mnt \
-		-x '/(test|tests|idlelib|lib2to3|distutils|ensurepip)/' \
-		--invalidation-mode unchecked-hash "${dirs[@]/#$1//mnt}" || :
-	(cd "$1" && find usr/lib/python3* -name __pycache__ -o -name '*.pyc' |
-		cpio --quiet -o -H newc) >"$2.tmp"
-	mv "$2.tmp" "$2"
-}
-
 make_chroot()
 {
 	local packages=$1 foreign='' archs=amd64 hook
