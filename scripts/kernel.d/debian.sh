@@ -107,7 +107,7 @@ package()
 	dpkg-query -W -f '${Version}\n' "linux-source-$version"
 }
 
-# Less what nothing of ours is made from: a third
+# Less what nothing of ours is made from, which is nearly half
 unpack()
 {
 	mkdir "$1"

@@ -180,20 +180,30 @@ static void record(const char *which)
 	set(TRACEFS "events/halfrst/enable", "1");
 }
 
+/* The next event of the trace in @line, from ": halfrst_" on; NULL: no more */
+static char *next_event(FILE *trace, char *line, int size)
+{
+	while (fgets(line, size, trace)) {
+		char *event = strstr(line, ": halfrst_");
+
+		if (*line != '#' && event)
+			return event;
+	}
+	return NULL;
+}
+
 /* The longest that the list was: each FIN has begun a watch, which has ended.  The
- * slab does not tell: from 7.0 on it keeps hundreds of free objects that count as used.
+ * slab does not tell: free objects that a kernel keeps count as used.
  */
 static long longest_list(int fins)
 {
 	FILE *trace = fopen(TRACEFS "trace", "re");
 	long listed = 0, longest = 0, begun = 0;
-	char line[512];
+	char line[512], *event;
 
 	assert_non_null(trace);
-	while (fgets(line, sizeof(line), trace)) {
-		if (*line == '#' || !strstr(line, ": halfrst_"))
-			continue;
-		if (strstr(line, ": halfrst_watch:")) {
+	while ((event = next_event(trace, line, sizeof(line)))) {
+		if (strstr(event, "halfrst_watch:")) {
 			begun++;
 			listed++;
 		} else {
@@ -213,14 +223,10 @@ static double recorded(void)
 {
 	FILE *trace = fopen(TRACEFS "trace", "re");
 	double fin = 0, reset = 0, *when;
-	char line[512];
+	char line[512], *event;
 
 	assert_non_null(trace);
-	while (fgets(line, sizeof(line), trace)) {
-		char *event = strstr(line, ": halfrst_");
-
-		if (*line == '#' || !event)
-			continue;
+	while ((event = next_event(trace, line, sizeof(line)))) {
 		when = strstr(event, "halfrst_reset") ? &reset : &fin;
 		*event = '\0';
 		*when = atof(strrchr(line, ' '));

@@ -19,16 +19,21 @@
 #define OTHER_IPV4	"192.0.2.222"
 #define OTHER_IPV6	"2001:0db8:0000:0000:0000:0000:0000:2222"
 
+static void skip_without_ftp(void)
+{
+	skip_by_helper("a connection has one, and that is FTP's");
+	skip_without("xt_CT");
+	skip_without("xt_nat");
+	skip_without("nf_nat_ftp");
+}
+
 /* A server for FTP whose peers look as if they came from another address */
 static void serve(struct conn *c, struct host *h)
 {
 	const bool v6 = h->kind == IPV6;
 	int listener;
 
-	skip_by_helper("a connection has one, and that is FTP's");
-	skip_without("xt_CT");
-	skip_without("xt_nat");
-	skip_without("nf_nat_ftp");
+	skip_without_ftp();
 	rule(h, "-t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp");
 	rule(h, "-t nat -A INPUT -p tcp --dport 21 -j SNAT --to-source %s",
 	     v6 ? OTHER_IPV6 : OTHER_IPV4);
@@ -148,10 +153,7 @@ static void on_loopback(void **state)
 	int listener, peer;
 	socklen_t len;
 
-	skip_by_helper("a connection has one, and that is FTP's");
-	skip_without("xt_CT");
-	skip_without("xt_nat");
-	skip_without("nf_nat_ftp");
+	skip_without_ftp();
 	rule(h, "-t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp");
 	rule(h, "-t nat -A POSTROUTING -p tcp --dport 21 -j SNAT --to-source 127.0.0.222");
 	rule(h, ON_FIN);
