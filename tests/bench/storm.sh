@@ -3,7 +3,8 @@
 #
 # N idle connections whose server, at the other end of a link, closes all of them.
 # Prints CONTENDER|N|open|close|drain|busy|late|memory|left, as storm.c says.
-# storm.sh N [CONTENDER...]
+# storm.sh N [CONTENDER...]; with @lo behind it on loopback, with @nft or @lo@nft by
+# iptables-nft
 set -eu
 cd "$(dirname "$0")"
 . ./contenders.sh
@@ -34,18 +35,28 @@ linked()
 }
 export -f linked
 
+directly()
+{
+	"$@"
+}
+export -f directly
+
 for contender in "${@:-halfrst}"; do
-	case $contender in
+	over=linked
+	front_end=iptables-legacy
+	case $contender@ in *@lo@*) over=directly ;; esac
+	case $contender in *@nft) front_end=iptables-nft ;; esac
+	case ${contender%%@*} in
 	nothing) what=(nothing ./storm -w 1) ;;
 	# one sweep, as soon as the last FIN has come
 	sweep)	what=(nothing ./storm -w 1 \
 			-x 'ss -HK state close-wait >/dev/null') ;;
 	bpf)	have_bpf || continue
 		what=(nothing ./storm -w 1 -x "cat $iterator >/dev/null") ;;
-	*)	what=("$contender" ./storm) ;;
+	*)	what=("${contender%%@*}" ./storm) ;;
 	esac
 	# shellcheck disable=SC2016 # that shell's own
-	alone "${what[0]}" bash -ec 'linked "$@"' - "${what[@]:1}" "$n" |
+	alone "${what[0]}" bash -ec '"$@"' - $over "${what[@]:1}" "$n" |
 		awk -v OFS='|' -v c="$contender" -v n="$n" '
 		{ v[$1] = $2 }
 		END { print c, n, v["open"], v["close"], v["drain"],
