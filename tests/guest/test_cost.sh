@@ -1,5 +1,5 @@
 #!/bin/bash
-# lab: --icount
+# lab: --icount --erms
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # A segment and a reset cost no more instructions than they did: at most 5 %
