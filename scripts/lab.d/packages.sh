@@ -156,10 +156,14 @@ debian()
 	hooks+=(--setup-hook="mkdir -p \"\$1/etc/apt/preferences.d\"
 		printf '$line\\n' >\"\$1/etc/apt/preferences.d/kernel\"")
 	[ -z "${5:-}" ] || hooks+=(--customize-hook="$5")
-	# of dpkg's own unpacking; nobody reads it there
-	[ "$2" = extract ] || for d in doc info locale man; do
-		hooks+=("--dpkgopt=path-exclude=/usr/share/$d/*")
-	done
+	# of dpkg's own unpacking; nobody reads it there. What is half made is made
+	# again, and need not be on the disk after each package.
+	[ "$2" = extract ] || {
+		for d in doc info locale man; do
+			hooks+=("--dpkgopt=path-exclude=/usr/share/$d/*")
+		done
+		hooks+=(--dpkgopt=force-unsafe-io)
+	}
 	# A mirror may lack some of a security suite's packages for a while.
 	for from in "$suites ${suites%% *}-security" "$suites"; do
 		rm -rf --one-file-system "$dir"
