@@ -16,14 +16,16 @@ pick()
 	version=6.1
 	make=()		# what make is told for another compiler or architecture
 	image=arch/x86/boot/bzImage modules=modules
-	graft=0 compiler=()
+	graft=0 compiler=() spared=()
 	# The oldest with CFI as kernels have it since 6.1
 	clang=16 cfi=''
 	case $name in *-cfi) cfi=1 ;; esac
 	# The fragments of kernel.d that make the configuration
 	parts='boot x86 net'
 	case $name in
-	kasan)	parts+=' locks kasan' ;;
+	kasan)	parts+=' locks kasan'
+		spare
+		;;
 	kcsan)	parts+=' kcsan' ;;
 	rt-lockdep) parts+=' locks rt' version=6.12 ;;
 	no-xtables-6.12) version=6.12 without='_XT|_IP6?_NF_|NFT_COMPAT' ;;
@@ -45,6 +47,21 @@ pick()
 	plain=$top/build/kernel/linux-source-$version
 	src=$plain
 	[ "$graft" = 0 ] || src=$top/build/kernel/grafted-$version
+}
+
+# KASAN does not look at the other detectors' own bookkeeping, which is most of what
+# this kernel executes; it does at whatever hands them an object. And kmemleak need
+# not look for pointers in KASAN's memory.
+spare()
+{
+	local object
+
+	for object in kmemleak lockdep debugobjects stacktrace unwind_frame \
+		extable trace_preemptirq; do
+		spared+=("KASAN_SANITIZE_$object.o=n")
+	done
+	make+=("${spared[@]}"
+		"CFLAGS_kasan_init_64.o=-include $top/scripts/kernel.d/shadow.h")
 }
 
 pick_grafted()
@@ -180,6 +197,10 @@ recipe()
 	package
 	gcc --version | head -n 1
 	[ -z "$cfi" ] || "clang-$clang" --version | head -n 1
+	[ -z "${spared[*]}" ] || {
+		echo "${spared[@]}"
+		cat "$top/scripts/kernel.d/shadow.h"
+	}
 	wanted
 }
 
