@@ -58,10 +58,10 @@ configure()
 	quietly make -C "$tree" "${make[@]}" olddefconfig
 }
 
-# What is wanted and not to be had
+# What is wanted and not to be had; what is not wanted (=n) only takes time
 missing()
 {
-	grep -vxFf "$tree/.config" "$here/wanted" || :
+	grep -v '=n$' "$here/wanted" | grep -vxFf "$tree/.config" || :
 }
 
 compile_kernel()
