@@ -69,7 +69,7 @@ compile_kernel()
 	local f
 
 	say "$name: building $1 on $(nproc) CPUs"
-	quietly nice make -C "$tree" "${make[@]}" -j"$(nproc)" \
+	quietly make -C "$tree" "${make[@]}" -j"$(nproc)" \
 		"${image##*/}" $modules
 	# before 5.7 or so made with the modules
 	[ -f "$tree/modules.builtin" ] ||
