@@ -81,10 +81,14 @@ build_packages()
 {
 	local foreign=''
 
+	echo base-files bash bc coreutils cpio dash debianutils diffutils \
+		findutils grep gzip libc-bin mawk sed tar util-linux xz-utils
 	echo gcc make libc6-dev perl pkg-config python3
 	if [ "$arch" != amd64 ]; then
 		foreign=:$arch
 		echo gcc-aarch64-linux-gnu "libc6-dev$foreign"
+		# what the tools of its headers link to, and run
+		echo libelf-dev libssl-dev pahole
 	fi
 	[ -n "$foreign" ] || echo "linux-headers-$flavour"
 	echo "libxtables-dev$foreign" "libcmocka-dev$foreign"
@@ -142,10 +146,10 @@ commas()
 	trim "$@" | tr ' ' ','
 }
 
-# debian DIR VARIANT ARCHITECTURES PACKAGES [HOOK]
+# debian DIR ARCHITECTURES PACKAGES [HOOK]: these and what they depend on, unpacked
 debian()
 {
-	local dir=$1 hooks=() line deb from d
+	local dir=$1 hooks=() line deb from
 
 	# Before trixie nothing in a package makes the links of a merged /usr.
 	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
@@ -155,15 +159,7 @@ debian()
 	line="Package: linux-*:any\nPin: release n=*-backports\nPin-Priority: 990"
 	hooks+=(--setup-hook="mkdir -p \"\$1/etc/apt/preferences.d\"
 		printf '$line\\n' >\"\$1/etc/apt/preferences.d/kernel\"")
-	[ -z "${5:-}" ] || hooks+=(--customize-hook="$5")
-	# of dpkg's own unpacking; nobody reads it there. What is half made is made
-	# again, and need not be on the disk after each package.
-	[ "$2" = extract ] || {
-		for d in doc info locale man; do
-			hooks+=("--dpkgopt=path-exclude=/usr/share/$d/*")
-		done
-		hooks+=(--dpkgopt=force-unsafe-io)
-	}
+	[ -z "${4:-}" ] || hooks+=(--extract-hook="$4")
 	# A mirror may lack some of a security suite's packages for a while.
 	for from in "$suites ${suites%% *}-security" "$suites"; do
 		rm -rf --one-file-system "$dir"
@@ -171,8 +167,8 @@ debian()
 		deb=$(sources $from) || return
 		readarray -t deb <<< "$deb"
 		quietly "$lab/log/$row.${dir##*/}.log" mmdebstrap \
-			--variant="$2" --architectures="$3" \
-			--include="$(commas "$4")" --format=directory \
+			--variant=extract --architectures="$2" \
+			--include="$(commas "$3")" --format=directory \
 			"${hooks[@]}" "${suites%% *}" "$dir" "${deb[@]}" &&
 			return
 		say "$row: failed with the suites $from"
@@ -248,7 +244,7 @@ root_archive()
 make_root()
 {
 	say "$row: unpacking the guest's packages"
-	debian "$2" extract "$arch" "$1" || return
+	debian "$2" "$arch" "$1" || return
 	finish_root "$2"
 	root_archive "$2" "${2%.tmp}.cpio"
 }
@@ -270,42 +266,50 @@ make_chroot()
 	[ "$arch" = amd64 ] || archs=amd64,$arch foreign=:$arch
 	# The kernel that belongs to the headers, without what would install
 	# it; from 7.x on it is split over several packages. Another
-	# architecture's headers depend on a compiler that runs there: only
-	# their tools and common part are installed, and they are unpacked.
-	# shellcheck disable=SC2016 # expanded in the chroot
-	hook='chroot "$1" sh -euc '\''
-		flavour=$1 foreign=$2
+	# architecture's headers depend on a compiler that runs there: they and
+	# their tools are unpacked without it. And what maintainer scripts would
+	# have done, were they run.
+	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
+	hook='set -eu
+		root=$1 flavour='$flavour' foreign='$foreign'
+		export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 		field() {
 			apt-cache --no-all-versions show "$1" |
 				grep "^Depends" | grep -oE "$2" | head -n 1
 		}
-		mkdir -p /kernel /tmp/deb && cd /tmp/deb && chmod 777 .
+		mkdir -p "$root/kernel" "$root/tmp/deb"
+		cd "$root/tmp/deb" && chmod 777 .
 		if [ -n "$foreign" ]; then
 			headers=$(field "linux-headers-$flavour$foreign" \
 				"linux-headers-[0-9][^ ,]*")
-			apt-get install -y --no-install-recommends \
+			apt-get download "$headers$foreign" \
 				$(field "$headers$foreign" "linux-headers-[^ ,]*-common") \
 				$(field "$headers$foreign" "linux-kbuild-[^ ,]*")
-			apt-get download "$headers$foreign"
-			dpkg-deb --fsys-tarfile ./*.deb |
-				tar -xf - -C / --keep-directory-symlink
+			for p in *.deb; do
+				dpkg-deb --fsys-tarfile "$p" |
+					tar -xf - -C "$root" --keep-directory-symlink
+			done
 			rm ./*.deb
 		fi
-		rel=$(basename $(ls -d /lib/modules/*))
+		rel=$(basename "$root"/lib/modules/*)
 		for p in image binary modules base; do
 			! apt-cache show "linux-$p-$rel$foreign" >/dev/null 2>&1 ||
 				apt-get download "linux-$p-$rel$foreign"
 		done
 		# most of a kernel is drivers of what no guest has
 		for p in *.deb; do
-			dpkg-deb --fsys-tarfile "$p" | tar -xf - -C /kernel \
+			dpkg-deb --fsys-tarfile "$p" | tar -xf - -C "$root/kernel" \
 				--exclude="*/kernel/sound" \
 				--exclude="*/drivers/[!bcinv]*" \
 				--exclude="*/drivers/net/[ew]*"
 		done
-		cd / && rm -r /tmp/deb
-		echo "$rel" >/kernel/release'\'" - '$flavour' '$foreign'"
-	debian "$2" apt "$archs" "$packages" "$hook"
+		echo "$rel" >"$root/kernel/release"
+		cd "$root" && rm -r tmp/deb && mkdir -p mnt
+		ln -sf mawk usr/bin/awk
+		ln -sf gcc usr/bin/cc
+		[ -e usr/bin/sh ] || ln -s dash usr/bin/sh
+		cd usr/share && rm -rf doc info locale man'
+	debian "$2" "$archs" "$packages" "$hook"
 }
 
 # The modules a network test can want, out of a whole tree
