@@ -151,22 +151,25 @@ debian()
 {
 	local dir=$1 hooks=() line deb from
 
-	# Before trixie nothing in a package makes the links of a merged /usr.
+	# Before trixie nothing in a package makes the links of a merged /usr; the
+	# others maintainer scripts would have made.
 	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
 	hooks+=(--setup-hook='cd "$1"; for d in bin sbin lib lib64; do
-		mkdir -p "usr/$d"; [ -e "$d" ] || ln -s "usr/$d" "$d"; done')
+		mkdir -p "usr/$d"; [ -e "$d" ] || ln -s "usr/$d" "$d"; done
+		ln -s mawk usr/bin/awk; ln -s dash usr/bin/sh')
 	# Backports are never chosen by themselves.
 	line="Package: linux-*:any\nPin: release n=*-backports\nPin-Priority: 990"
 	hooks+=(--setup-hook="mkdir -p \"\$1/etc/apt/preferences.d\"
 		printf '$line\\n' >\"\$1/etc/apt/preferences.d/kernel\"")
 	[ -z "${4:-}" ] || hooks+=(--extract-hook="$4")
-	# A mirror may lack some of a security suite's packages for a while.
+	# A mirror may lack some of a security suite's packages for a while. What
+	# mmdebstrap mounts goes with it, if it is killed, too.
 	for from in "$suites ${suites%% *}-security" "$suites"; do
 		rm -rf --one-file-system "$dir"
 		# shellcheck disable=SC2086 # suites are words
 		deb=$(sources $from) || return
 		readarray -t deb <<< "$deb"
-		quietly "$lab/log/$row.${dir##*/}.log" mmdebstrap \
+		quietly "$lab/log/$row.${dir##*/}.log" unshare -m mmdebstrap \
 			--variant=extract --architectures="$2" \
 			--include="$(commas "$3")" --format=directory \
 			"${hooks[@]}" "${suites%% *}" "$dir" "${deb[@]}" &&
@@ -203,9 +206,7 @@ finish_root()
 		ln -sf "$f-nft-save" "$1/usr/sbin/$f-save"
 		ln -sf "$f-nft-restore" "$1/usr/sbin/$f-restore"
 	done
-	ln -sf mawk "$1/usr/bin/awk"
 	ln -sf nc.openbsd "$1/usr/bin/nc"
-	[ -e "$1/usr/bin/sh" ] || ln -sf dash "$1/usr/bin/sh"
 	mkdir -p "$1"/{proc,sys,dev,run,tmp,out,root,halfrst,var/log/nginx} \
 		"$1/var/lib/nginx"
 	rm -rf "${1:?}"/var/{lib/apt,lib/dpkg,cache}
@@ -305,9 +306,7 @@ make_chroot()
 		done
 		echo "$rel" >"$root/kernel/release"
 		cd "$root" && rm -r tmp/deb && mkdir -p mnt
-		ln -sf mawk usr/bin/awk
 		ln -sf gcc usr/bin/cc
-		[ -e usr/bin/sh ] || ln -s dash usr/bin/sh
 		cd usr/share && rm -rf doc info locale man'
 	debian "$2" "$archs" "$packages" "$hook"
 }

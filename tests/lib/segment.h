@@ -31,11 +31,20 @@ static inline uint32_t get32(const uint8_t *p)
 	return (uint32_t)get16(p) << 16 | get16(p + 2);
 }
 
+/* RFC 1071; four bytes at once, since large segments are summed a lot */
 static inline uint32_t sum16(const uint8_t *p, size_t len, uint32_t sum)
 {
+	uint64_t all = sum;
+
+	for (; len > 3; len -= 4, p += 4)
+		all += get32(p);
 	for (; len > 1; len -= 2, p += 2)
-		sum += get16(p);
-	return len ? sum + (p[0] << 8) : sum;
+		all += get16(p);
+	if (len)
+		all += p[0] << 8;
+	while (all >> 32)
+		all = (all & 0xffffffff) + (all >> 32);
+	return all;
 }
 
 static inline uint16_t fold(uint32_t sum)
