@@ -25,16 +25,6 @@
 #define BYTES_OF_ONE	176
 #define UNREAD		5000	/* more than go after a second */
 
-static bool lockdep(void)
-{
-	return !access("/proc/lockdep_stats", F_OK);
-}
-
-static bool kcsan(void)
-{
-	return !access("/sys/kernel/debug/kcsan", F_OK);
-}
-
 static bool kmemleak(void)
 {
 	return !access("/sys/kernel/debug/kmemleak", F_OK);
@@ -49,7 +39,7 @@ static int many(void)
 {
 	if (kmemleak())
 		return 10000;
-	return lockdep() || kcsan() ? 30000 : 100000;
+	return checks_locks() || checks_races() ? 30000 : 100000;
 }
 
 /* Of the first storm, and of the others */
@@ -169,7 +159,7 @@ static void watches_are_small(int n)
 	printf("# %d watches: %ld bytes each, %ld in all, %ld one of them\n",
 	       n, (watches + table) / n, watches + table, one);
 	assert_true(watches > 0);
-	if (!lockdep()) {
+	if (!checks_locks()) {
 		assert_true((watches + table) / n <= BYTES_A_WATCH + lock);
 		assert_in_range(one, 1, BYTES_OF_ONE + lock);
 	}

@@ -36,6 +36,16 @@ bool preempt_rt(void)
 	return !uname(&u) && strstr(u.version, "PREEMPT_RT");
 }
 
+bool checks_locks(void)
+{
+	return !access("/proc/lockdep_stats", F_OK);
+}
+
+bool checks_races(void)
+{
+	return !access("/sys/kernel/debug/kcsan", F_OK);
+}
+
 bool kernel_before(unsigned int major, unsigned int minor)
 {
 	unsigned int is_major, is_minor;

@@ -33,6 +33,10 @@ long number_in(const char *path);
 /* Does this kernel preempt everything (PREEMPT_RT)? */
 bool preempt_rt(void);
 
+/* Does it look for mistakes in locks (lockdep), for races (KCSAN)? */
+bool checks_locks(void);
+bool checks_races(void);
+
 /* Is it older than Linux @major.@minor? */
 bool kernel_before(unsigned int major, unsigned int minor);
 
