@@ -76,15 +76,6 @@ static uint16_t port_of(int fd)
 	return ntohs(a.sin_port);
 }
 
-static uint16_t checksum(const uint8_t *p, size_t n, uint32_t sum)
-{
-	for (size_t i = 0; i < n; i += 2)
-		sum += get16(p + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /* The FIN that this socket has got, once more */
 static void make_fin(uint8_t *ip, int fd)
 {
@@ -99,7 +90,7 @@ static void make_fin(uint8_t *ip, int fd)
 	ip[9] = IPPROTO_TCP;
 	inet_pton(AF_INET, PEER_IPV4, ip + 12);
 	inet_pton(AF_INET, APP_IPV4, ip + 16);
-	put16(ip + 10, checksum(ip, 20, 0));
+	put16(ip + 10, ~fold(sum16(ip, 20, 0)));
 	put16(tcp, FLOOD_PORT);
 	put16(tcp + 2, port_of(fd));
 	put32(tcp + 4, number(fd, TCP_RECV_QUEUE) - 1);
@@ -107,7 +98,7 @@ static void make_fin(uint8_t *ip, int fd)
 	tcp[12] = 5 << 4;
 	tcp[13] = FIN | ACK;
 	put16(tcp + 14, 1000);
-	put16(tcp + 16, checksum(ip + 12, 28, IPPROTO_TCP + 20));
+	put16(tcp + 16, ~fold(sum16(tcp, 20, pseudo_sum(ip, 20))));
 	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off,
 				    sizeof(off)), 0);
 }
@@ -281,7 +272,7 @@ static void under_a_flood(void **state)
 	/* or there was no flood */
 	assert_true(longest > atoi(WEIGHT) / 2);
 	assert_true(longest < LISTED);
-	/* Or, if the kernel checks each lock or access, than the list lasts */
+	/* Where each lock or access is checked: what so many of them take */
 	assert_true(took < (checks_locks() || checks_races() ? LISTED * each :
 							       AT_MOST_US));
 	assert_int_equal(counter("full"), 0);

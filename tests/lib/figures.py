@@ -118,9 +118,9 @@ def tests():
             if not row[0].startswith("Python 3.11:"):
                 ran += both * number(row[2])
                 passed += both * number(row[3].split(" ok")[0])
-        elif len(row) == 3 and row[0].startswith("all tests on ") and \
+        elif len(row) == 3 and re.match("all tests on ", row[0]) and \
                 re.match("[0-9,]+, 0, ", row[2]):
-            releases.add(row[0].split(",")[0].split(";")[0])
+            releases.add(re.split("[,;]", row[0])[0])
         elif len(row) == 3 and re.match("[0-9,]+, 0, ", row[1]):
             kernels.add(row[0])
     says(FRONT, f"of {ran:,}, {passed:,} passed without")
