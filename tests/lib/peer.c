@@ -589,6 +589,14 @@ static struct segment *syn_for(const struct conn *c)
 	return NULL;
 }
 
+/* A reset frees the application's port, and a new connection may get it */
+static void forget_earlier(const struct conn *c, const struct segment *syn)
+{
+	for (size_t i = 0; c->peer->log[i] != syn; i++)
+		if (same_conn(c, c->peer->log[i]))
+			c->peer->log[i]->taken = true;
+}
+
 static void start(struct conn *c, struct peer *p)
 {
 	c->peer = p;
@@ -623,6 +631,7 @@ void peer_accept(struct conn *c, struct peer *p, uint16_t port, int options)
 		peer_fail(NULL, "no SYN to port %u", port);
 	syn->taken = true;
 	c->app_port = syn->app_port;
+	forget_earlier(c, syn);
 	agree(c, syn, options);
 	transmit(c, &answer, 0, options);
 	peer_expect(c, ". 1:1(0) ack 1");
