@@ -178,7 +178,7 @@ static void ends(enum kind kind, void (*act)(struct rival *r))
 	struct rival *r = &the_rival;
 
 	rival_open(r, kind, "", act);
-	for (int i = how_often(400, 100000); i > 0; i--) {
+	for (int i = how_often(400, 5000); i > 0; i--) {
 		int peer = rival_pair(r);
 		bool reset;
 
@@ -259,7 +259,7 @@ static void listener_lives(void **state)
 
 	(void)state;
 	rival_open(r, IPV4, "", disconnects_and_listens);
-	for (int i = how_often(200, 100000); i > 0; i--) {
+	for (int i = how_often(200, 5000); i > 0; i--) {
 		struct sockaddr_storage a;
 		socklen_t len = sizeof(a);
 		int peer = rival_pair(r);
@@ -296,7 +296,7 @@ static void new_connection_lives(void **state)
 
 	(void)state;
 	rival_open(r, IPV4, "", disconnects_and_connects);
-	for (int i = how_often(200, 100000); i > 0; i--) {
+	for (int i = how_often(200, 5000); i > 0; i--) {
 		int peer = rival_pair(r);
 
 		both(r, peer, (int)(chance(&seed) % 20000) - 10000);
@@ -350,7 +350,7 @@ static void chosen_error(const char *name, int error)
 
 	snprintf(options, sizeof(options), "--reset-with %s", name);
 	rival_open(r, IPV4, options, writes);
-	for (int i = how_often(400, 100000); i > 0; i--) {
+	for (int i = how_often(400, 5000); i > 0; i--) {
 		int peer = rival_pair(r);
 
 		atomic_store(&sigpipes, 0);
