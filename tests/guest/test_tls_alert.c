@@ -445,7 +445,7 @@ static void fuzzed(void **state)
 			size[i] = any_shape(shape[i], &dice);
 			alerts += is_alert(shape[i], size[i]);
 		}
-		/* a busy machine may stop the guest: then once more */
+		/* on a slow kernel it may have: then once more */
 		do {
 			in_time = look_in_time(h, c, shape, size, &dice);
 			opened += AT_ONCE;
