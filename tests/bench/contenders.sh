@@ -65,7 +65,8 @@ in_place()
 	esac
 	for ((i = 0; i < n; i++)); do
 		# shellcheck disable=SC2086 # $what is words
-		"$@" "$front_end" -w -t mangle -A INPUT $what
+		"$@" "$front_end" -w -t "${table:-mangle}" \
+			-A INPUT $what
 	done
 }
 

@@ -3,8 +3,8 @@
 #
 # N idle connections whose server, at the other end of a link, closes all of them.
 # Prints CONTENDER|N|open|close|drain|busy|late|memory|left, as storm.c says.
-# storm.sh N [CONTENDER...]; with @lo behind it on loopback, with @nft or @lo@nft by
-# iptables-nft
+# storm.sh N [CONTENDER...]; behind a contender may stand @lo: on loopback; @filter:
+# its rules are in that table; @nft, the last: by iptables-nft
 set -eu
 cd "$(dirname "$0")"
 . ./contenders.sh
@@ -44,6 +44,8 @@ export -f directly
 for contender in "${@:-halfrst}"; do
 	over=linked
 	front_end=iptables-legacy
+	table=mangle
+	case $contender@ in *@filter@*) table=filter ;; esac
 	case $contender@ in *@lo@*) over=directly ;; esac
 	case $contender in *@nft) front_end=iptables-nft ;; esac
 	case ${contender%%@*} in
