@@ -229,11 +229,17 @@ cmd_run()
 		tail -n 25 "$log" >&2
 		exit 124
 	fi
-	# a cache that could not be made is no mistake, but has a stack trace
+	# a cache that could not be made is no mistake, but has a stack trace; and a
+	# race is Linux's own if neither of its stacks has a function of HALFRST's
 	if bad=$(awk '
 		/kmem_cache_create.*\(halfrst_watch\) failed/ { asked = 1 }
 		asked && /Call Trace/ { asked = 0; next }
-		{ print NR ":" $0 }' "$log" |
+		/BUG: KCSAN/ { race = NR ":" $0 }
+		race && /\]  .*(halfrst|HALFRST)/ { print race; race = "" }
+		/BUG: KCSAN/ { next }
+		/==========/ { race = "" }
+		{ print NR ":" $0 }
+		END { if (race) print race }' "$log" |
 			grep -E "$complaints" | grep -vE "$harmless"); then
 		say "the kernel complained, $log:"
 		sed -n "$(echo "$bad" | sed -n '1s/:.*//p'),+60p" "$log" >&2

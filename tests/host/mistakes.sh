@@ -4,7 +4,7 @@
 # slow: builds three kernels
 #
 # The kernels that look for mistakes find them: each mistake that one is there for is
-# made on it by a module, mistakes/mistake.c, and has to be in the kernel's log. A
+# made on it by a module, mistakes/halfrst_mistake.c, and has to be in the kernel's log. A
 # guest with nothing wrong ends well. Runs on the host, boots guests; prints TAP.
 set -eu
 
@@ -28,7 +28,7 @@ guest()
 {
 	scripts/lab run "$row" --no-build --lean --mem 2048 "${@:2}" \
 		--kernel "$here" --with "$tmp/with" -- \
-		insmod /halfrst/with/mistake.ko "made=$1"
+		insmod /halfrst/with/halfrst_mistake.ko "made=$1"
 }
 
 # found MISTAKE WORD [OPTION...]

@@ -33,7 +33,7 @@ static void free_too_early(void)
 	char *volatile bytes = kzalloc(64, GFP_KERNEL);
 
 	kfree(bytes);
-	pr_info("mistake: read %d\n", READ_ONCE(bytes[8]));
+	pr_info("read %d\n", READ_ONCE(bytes[8]));
 }
 
 /* Some, since what is left on a stack may still look like a pointer */
@@ -91,7 +91,7 @@ static void sleep_under_lock(void)
 
 static void read_without_rcu(void)
 {
-	pr_info("mistake: read %d\n", *rcu_dereference(published));
+	pr_info("read %d\n", *rcu_dereference(published));
 }
 
 static noinline void count(unsigned long end)
