@@ -2,9 +2,11 @@
 # shellcheck shell=bash
 #
 # The contenders, and how to put each in place. To be sourced; $front_end is
-# iptables-legacy or iptables-nft, or what is printed in their place.
+# iptables-legacy or iptables-nft, or what is printed in their place; $table is where
+# HALFRST's rules go.
 
 front_end=${front_end:-iptables-legacy}
+table=${table:-mangle}
 killer=
 # not below /sys, which "ip netns exec" mounts anew
 iterator=/run/bpf/close_wait
@@ -65,8 +67,7 @@ in_place()
 	esac
 	for ((i = 0; i < n; i++)); do
 		# shellcheck disable=SC2086 # $what is words
-		"$@" "$front_end" -w -t "${table:-mangle}" \
-			-A INPUT $what
+		"$@" "$front_end" -w -t "$table" -A INPUT $what
 	done
 }
 
