@@ -237,9 +237,7 @@ cmd_run()
 		/kmem_cache_create.*\(halfrst_watch\) failed/ { asked = 1 }
 		asked && /Call Trace/ { asked = 0; next }
 		/BUG: KCSAN/ { race = NR ":" $0 }
-		/BUG: KCSAN: .* __inet6?_lookup_established \/ .*inet_put_port/ {
-			race = ""
-		}
+		/ __inet6?_lookup_established \/ .*inet_put_port/ { race = "" }
 		race && /\]  .*(halfrst|HALFRST)/ { print race; race = "" }
 		/BUG: KCSAN/ { next }
 		/==========/ { race = "" }
